@@ -1,0 +1,1 @@
+//! Who the peer is, and who we are.

@@ -1,0 +1,260 @@
+//! One TLS connection without buffers of its own: a handshake, then records.
+
+use alloc::boxed::Box;
+
+use rustls::{AlertDescription, Error};
+
+use super::buffer::{Queue, Region};
+use super::handshake::{Handshake, Step};
+use super::layer::LayerInfo;
+use super::limits::{Limits, MAX_FRAGMENT, RECORD_HEADER};
+use super::record::{self, Gathered, Opened, Refusal, Traffic};
+use super::role::Role;
+
+/// One TLS connection.
+pub(super) struct Connection {
+    state: State,
+    info: LayerInfo,
+    role: Role,
+    /// The peer's close_notify has come.
+    peer_closed: bool,
+    /// Our close_notify is on its way.
+    closed: bool,
+}
+
+enum State {
+    Handshake(Box<Handshake>),
+    Traffic(Box<Traffic>),
+    Failed,
+}
+
+/// What one step with the input did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing; more input is needed.
+    None,
+    /// A record was used up.
+    Some,
+    /// The handshake is complete.
+    Established,
+    /// The peer's close_notify came.
+    PeerClosed,
+}
+
+/// What stops a connection.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Tls(Error),
+    /// An unfinished handshake message beyond the limit.
+    Handshake,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Tls(error)
+    }
+}
+
+impl Connection {
+    /// A new connection; a client's first flight is in `out`.
+    pub(super) fn new(role: Role, limits: &Limits, out: &mut Queue) -> Result<Self, Error> {
+        let mut handshake = Handshake::new(&role)?;
+        let mut info = LayerInfo::default();
+        handshake.advance(&mut [], limits, out, &mut info).1?;
+        Ok(Self {
+            state: State::Handshake(Box::new(handshake)),
+            info,
+            role,
+            peer_closed: false,
+            closed: false,
+        })
+    }
+
+    pub(super) fn info(&self) -> &LayerInfo {
+        &self.info
+    }
+
+    pub(super) fn role(&self) -> &Role {
+        &self.role
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        matches!(self.state, State::Traffic(_))
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self.state, State::Handshake(_))
+    }
+
+    pub(super) fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Whether our close_notify is on its way.
+    pub(super) fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The most input that can stand unused after all progress is made.
+    pub(super) fn max_unfinished(&self, limits: &Limits) -> usize {
+        match self.state {
+            State::Handshake(_) => limits.handshake.max(limits.record),
+            _ => limits.record,
+        }
+    }
+
+    /// Use up what stands at the front of `cipher`: all handshake records, or one record after
+    /// them, whose plaintext joins `plain`. What TLS wants sent is in `out`, also after an error.
+    pub(super) fn advance(
+        &mut self,
+        bytes: &mut [u8],
+        cipher: &mut Region,
+        plain: &mut Region,
+        limits: &Limits,
+        out: &mut Queue,
+    ) -> Result<Progress, Stop> {
+        if self.peer_closed || cipher.is_empty() {
+            return Ok(Progress::None);
+        }
+        match &mut self.state {
+            State::Handshake(handshake) => {
+                let (used, step) =
+                    handshake.advance(cipher.of_mut(bytes), limits, out, &mut self.info);
+                cipher.consume(used);
+                match step {
+                    Ok(Step::Complete) => {
+                        self.take_over(limits)?;
+                        Ok(Progress::Established)
+                    }
+                    Ok(Step::NeedsMore) if cipher.len() >= self.max_unfinished(limits) => {
+                        self.fail(AlertDescription::InternalError, out);
+                        Err(Stop::Handshake)
+                    }
+                    Ok(Step::NeedsMore) if used > 0 => Ok(Progress::Some),
+                    Ok(Step::NeedsMore) => Ok(Progress::None),
+                    Err(error) => {
+                        self.state = State::Failed;
+                        Err(error.into())
+                    }
+                }
+            }
+            State::Traffic(traffic) => {
+                let refusal = match record::length(cipher.of(bytes), limits.record) {
+                    Ok(None) => return Ok(Progress::None),
+                    Ok(Some(len)) => {
+                        self.info.count_in(len);
+                        let record = Region::new(cipher.start, len);
+                        match traffic.open(record.of_mut(bytes)) {
+                            Ok(opened) => {
+                                cipher.consume(len);
+                                return Ok(match opened {
+                                    Opened::Data(at) => {
+                                        let at = Region::new(record.start + at.start, at.len());
+                                        plain.append(bytes, at);
+                                        Progress::Some
+                                    }
+                                    Opened::Control => Progress::Some,
+                                    Opened::CloseNotify => {
+                                        self.peer_closed = true;
+                                        Progress::PeerClosed
+                                    }
+                                });
+                            }
+                            Err(refusal) => refusal,
+                        }
+                    }
+                    Err(error) => Refusal::from(error),
+                };
+                if let Some(alert) = refusal.alert {
+                    self.fail(alert, out);
+                }
+                self.state = State::Failed;
+                Err(Stop::Tls(refusal.error))
+            }
+            State::Failed => Ok(Progress::None),
+        }
+    }
+
+    fn take_over(&mut self, limits: &Limits) -> Result<(), Error> {
+        let State::Handshake(handshake) = core::mem::replace(&mut self.state, State::Failed) else {
+            return Err(Error::HandshakeNotComplete);
+        };
+        // rustls counts the header in, but not what protection adds.
+        let max_fragment = self
+            .role
+            .max_fragment_size()
+            .map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER));
+        let traffic = handshake.into_traffic(max_fragment, limits.handshake, &mut self.info)?;
+        self.state = State::Traffic(Box::new(traffic));
+        Ok(())
+    }
+
+    /// The end of this connection by an alert, where the keys for one are at hand.
+    pub(super) fn fail(&mut self, alert: AlertDescription, out: &mut Queue) {
+        if let State::Traffic(traffic) = &mut self.state {
+            traffic.alert_record(alert, out, &mut self.info);
+        }
+        self.state = State::Failed;
+    }
+
+    /// Queue our close_notify, once, if the handshake is complete.
+    pub(super) fn close(&mut self, out: &mut Queue) {
+        if let (State::Traffic(traffic), false) = (&mut self.state, self.closed) {
+            self.closed = true;
+            traffic.alert_record(AlertDescription::CloseNotify, out, &mut self.info);
+        }
+    }
+
+    /// The largest payload of a record, and what sealing adds to it.
+    pub(super) fn record_size(&self) -> (usize, usize) {
+        match &self.state {
+            State::Traffic(traffic) => (traffic.max_fragment(), traffic.overhead()),
+            _ => (0, 0),
+        }
+    }
+
+    /// Seal one record from the front of `chunks`, of at most `max` bytes. Returns how many were
+    /// taken.
+    pub(super) fn seal<'a>(
+        &mut self,
+        chunks: impl Iterator<Item = &'a [u8]>,
+        max: usize,
+        out: &mut Queue,
+    ) -> Result<usize, Error> {
+        let State::Traffic(traffic) = &mut self.state else {
+            return Ok(0);
+        };
+        let gathered = Gathered::new(chunks, max.min(traffic.max_fragment()));
+        if gathered.len > 0 {
+            traffic.seal_data(gathered.pieces(), out, &mut self.info)?;
+        }
+        Ok(gathered.len)
+    }
+
+    /// Whether an answer to the peer is due and may still be sent.
+    pub(super) fn owes(&self) -> bool {
+        matches!(&self.state, State::Traffic(traffic) if traffic.owes() && !self.closed)
+    }
+
+    pub(super) fn answer(&mut self, out: &mut Queue) -> Result<(), Error> {
+        match &mut self.state {
+            State::Traffic(traffic) if !self.closed => traffic.answer(out, &mut self.info),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether [`Connection::update_keys`] can be called; `None` before the handshake is complete.
+    pub(super) fn can_update_keys(&self) -> Option<bool> {
+        match &self.state {
+            State::Traffic(traffic) if !self.closed => Some(traffic.is_tls13()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn update_keys(&mut self, request: bool, out: &mut Queue) -> Result<(), Error> {
+        match &mut self.state {
+            State::Traffic(traffic) => traffic.update_keys(request, out, &mut self.info),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The rustls seam: the only file that names rustls' connection types.
+//!
+//! A handshake is fed one whole record at a time, so that rustls never sees a byte behind its own
+//! last one: those belong to the record path that takes over.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::crypto::SupportedKxGroup;
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{
+    ConnectionTrafficSecrets, Error, ExtractedSecrets, HandshakeKind, PeerMisbehaved,
+    SupportedCipherSuite,
+};
+
+use super::buffer::Queue;
+use super::layer::LayerInfo;
+use super::limits::{Limits, MAX_RECORD};
+use super::record::{self, Traffic};
+use super::role::Role;
+
+/// A handshake under way.
+pub(super) struct Handshake {
+    connection: Connection,
+    /// Bytes at the front of the input that rustls has seen and not discarded.
+    seen: usize,
+}
+
+enum Connection {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// How a step of a handshake left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    NeedsMore,
+    Complete,
+}
+
+impl Handshake {
+    pub(super) fn new(role: &Role) -> Result<Self, Error> {
+        let connection = match role {
+            Role::Client { config, name } => Connection::Client(UnbufferedClientConnection::new(
+                config.config().clone(),
+                name.clone(),
+            )?),
+            Role::Server { config } => {
+                Connection::Server(UnbufferedServerConnection::new(config.config().clone())?)
+            }
+        };
+        Ok(Self { connection, seen: 0 })
+    }
+
+    /// Go on with the whole records at the front of `input`: up to the end of the handshake, or as
+    /// far as they reach. Returns how much of `input` is used up; what rustls sends is in `out`,
+    /// also after an error.
+    pub(super) fn advance(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        out: &mut Queue,
+        info: &mut LayerInfo,
+    ) -> (usize, Result<Step, Error>) {
+        let mut used = 0;
+        loop {
+            let rest = input.get_mut(used..).unwrap_or_default();
+            let (discard, done) = self.step(rest, out, info);
+            used += discard;
+            self.seen -= discard.min(self.seen);
+            match done {
+                Ok(Some(Step::Complete)) => return (used, self.check_end()),
+                Ok(Some(Step::NeedsMore)) => {}
+                Ok(None) => continue,
+                Err(error) => {
+                    let rest = input.get_mut(used..).unwrap_or_default();
+                    self.drain_alert(rest, out, info);
+                    return (used, Err(error));
+                }
+            }
+            // rustls wants more: show it the next record, whole.
+            let unseen = input.get(used + self.seen..).unwrap_or_default();
+            match record::length(unseen, limits.record) {
+                Ok(Some(len)) => {
+                    info.count_in(len);
+                    self.seen += len;
+                }
+                Ok(None) => return (used, Ok(Step::NeedsMore)),
+                Err(Error::PeerSentOversizedRecord) if limits.record < MAX_RECORD => {
+                    return (used, Err(Error::PeerSentOversizedRecord));
+                }
+                // rustls has the words and the alert for a header that makes no sense.
+                Err(_) => self.seen += unseen.len(),
+            }
+        }
+    }
+
+    /// One call of rustls; `None` when it has more to do with the same input.
+    fn step(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Queue,
+        info: &mut LayerInfo,
+    ) -> (usize, Result<Option<Step>, Error>) {
+        let input = input.get_mut(..self.seen).unwrap_or_default();
+        let (discard, done) = match &mut self.connection {
+            Connection::Client(c) => act(c.process_tls_records(input), out, info),
+            Connection::Server(c) => act(c.process_tls_records(input), out, info),
+        };
+        // A server may write before the client's Finished has come.
+        let handshaking = match &self.connection {
+            Connection::Client(c) => c.is_handshaking(),
+            Connection::Server(c) => c.is_handshaking(),
+        };
+        match done {
+            Ok(Some(Step::Complete)) if handshaking => (discard, Ok(Some(Step::NeedsMore))),
+            done => (discard, done),
+        }
+    }
+
+    /// rustls hands out the alert for an error only when it is called once more.
+    fn drain_alert(&mut self, mut input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
+        loop {
+            let before = out.len();
+            let (discard, _) = self.step(input, out, info);
+            self.seen -= discard.min(self.seen);
+            input = input.get_mut(discard..).unwrap_or_default();
+            if out.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Keys must not change in the middle of a message.
+    /// <https://www.rfc-editor.org/rfc/rfc8446#section-5.1>
+    fn check_end(&self) -> Result<Step, Error> {
+        match self.seen {
+            0 => Ok(Step::Complete),
+            _ => Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
+        }
+    }
+
+    /// Take over the records of a complete handshake.
+    pub(super) fn into_traffic(
+        self,
+        max_fragment: usize,
+        max_message: usize,
+        info: &mut LayerInfo,
+    ) -> Result<Traffic, Error> {
+        let (secrets, kernel) = match self.connection {
+            Connection::Client(c) => {
+                learn(&c, info);
+                let (secrets, kernel) = c.dangerous_into_kernel_connection()?;
+                (secrets, Kernel::Client(kernel))
+            }
+            Connection::Server(c) => {
+                learn(&c, info);
+                let (secrets, kernel) = c.dangerous_into_kernel_connection()?;
+                (secrets, Kernel::Server(kernel))
+            }
+        };
+        let ExtractedSecrets { tx, rx } = secrets;
+        Traffic::new(Box::new(kernel), tx, rx, max_fragment, max_message)
+    }
+}
+
+fn act<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    out: &mut Queue,
+    info: &mut LayerInfo,
+) -> (usize, Result<Option<Step>, Error>) {
+    let UnbufferedStatus { discard, state } = status;
+    let done = match state {
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            let len = match data.encode(&mut []) {
+                Err(EncodeError::InsufficientSize(size)) => size.required_size,
+                _ => 0,
+            };
+            let mut record = vec![0; len];
+            match data.encode(&mut record) {
+                Ok(len) => {
+                    record.truncate(len);
+                    count_records(&record, info);
+                    out.push(record);
+                    Ok(None)
+                }
+                Err(error) => Err(Error::General(error.to_string())),
+            }
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            data.done();
+            Ok(None)
+        }
+        Ok(ConnectionState::BlockedHandshake) => Ok(Some(Step::NeedsMore)),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Some(Step::Complete)),
+        Ok(_) => Err(Error::HandshakeNotComplete),
+        Err(error) => Err(error),
+    };
+    (discard, done)
+}
+
+fn count_records(mut bytes: &[u8], info: &mut LayerInfo) {
+    while let Ok(Some(len)) = record::length(bytes, usize::MAX) {
+        info.count_out(len);
+        bytes = bytes.get(len..).unwrap_or_default();
+    }
+}
+
+fn learn(connection: &rustls::CommonState, info: &mut LayerInfo) {
+    info.version = connection.protocol_version();
+    info.suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+    info.group = connection.negotiated_key_exchange_group().map(SupportedKxGroup::name);
+    info.alpn = connection.alpn_protocol().map(Into::into);
+    info.peer_certificates = connection.peer_certificates().map(Into::into);
+    info.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+}
+
+/// What stays of rustls' connection after the handshake: key schedule and tickets.
+pub(super) enum Kernel {
+    Client(KernelConnection<ClientConnectionData>),
+    Server(KernelConnection<ServerConnectionData>),
+}
+
+impl Kernel {
+    pub(super) fn suite(&self) -> SupportedCipherSuite {
+        match self {
+            Self::Client(k) => k.negotiated_cipher_suite(),
+            Self::Server(k) => k.negotiated_cipher_suite(),
+        }
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self, Self::Client(_))
+    }
+
+    pub(super) fn next_tx(&mut self) -> Result<(u64, ConnectionTrafficSecrets), Error> {
+        match self {
+            Self::Client(k) => k.update_tx_secret(),
+            Self::Server(k) => k.update_tx_secret(),
+        }
+    }
+
+    pub(super) fn next_rx(&mut self) -> Result<(u64, ConnectionTrafficSecrets), Error> {
+        match self {
+            Self::Client(k) => k.update_rx_secret(),
+            Self::Server(k) => k.update_rx_secret(),
+        }
+    }
+
+    /// Store a ticket; `None` where this side must not be sent one.
+    pub(super) fn ticket(&mut self, payload: &[u8]) -> Option<Result<(), Error>> {
+        match self {
+            Self::Client(k) => Some(k.handle_new_session_ticket(payload)),
+            Self::Server(_) => None,
+        }
+    }
+}

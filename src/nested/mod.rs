@@ -1,0 +1,465 @@
+//! The core: two TLS connections, one inside the other, as a pure state machine over byte buffers.
+//!
+//! [`Session`] is one TLS connection; [`Session::nest`] puts a second one inside it and makes it a
+//! [`Nested`]. Both have the same four ports, [`Ports`]. Nothing here reads a clock, a socket, a
+//! global or randomness of its own: time and randomness come through the configurations.
+
+mod buffer;
+mod connection;
+mod error;
+mod event;
+mod framing;
+mod handshake;
+mod layer;
+mod limits;
+mod machine;
+mod phase;
+mod ports;
+mod record;
+mod role;
+mod session;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use bytes::Bytes;
+
+use buffer::{Inbound, Queue, Region};
+use connection::{Connection, Progress};
+pub use error::{Error, ErrorKind, Fault, FramingError, Misuse};
+pub use event::Event;
+pub use framing::{Direct, Framing, Outgoing, Unwrapped};
+pub use layer::{Layer, LayerInfo};
+pub use limits::Limits;
+use machine::Machine;
+pub use phase::Phase;
+pub use ports::{Plaintext, Ports, Readiness};
+pub use role::{Prepared, Role};
+pub use session::Session;
+
+/// Two TLS connections, the inner one inside the outer one's plaintext.
+///
+/// Made by [`Session::nest`]. Its plaintext ports carry the inner layer's plaintext; the outer
+/// layer's can't be reached until [`Nested::into_outer`] gives the [`Session`] back.
+pub struct Nested<F = Direct> {
+    session: Session,
+    inner: Connection,
+    framing: F,
+    /// Inner records on their way to the framing; empty between calls.
+    inner_sealed: Queue,
+    messages: VecDeque<Bytes>,
+    messages_len: usize,
+    close_write_wanted: bool,
+    /// The framing's end mark was received.
+    finished: bool,
+}
+
+impl<F: Framing> Nested<F> {
+    fn new(session: Session, role: Role, framing: F) -> Result<Self, Error> {
+        let mut inner_sealed = Queue::default();
+        let phase = session.current_phase();
+        let inner = Connection::new(role, &session.limits, &mut inner_sealed)
+            .map_err(|error| Error::new(Layer::Inner, phase, error))?;
+        let mut nested = Self {
+            session,
+            inner,
+            framing,
+            inner_sealed,
+            messages: VecDeque::new(),
+            messages_len: 0,
+            close_write_wanted: false,
+            finished: false,
+        };
+        nested.carry();
+        nested.process()?;
+        Ok(nested)
+    }
+
+    /// The outer session back, once both sides have closed the inner layer and its plaintext is
+    /// consumed. Bytes behind the inner layer's end are the session's plaintext, intact. A framing
+    /// that marks the end must have received the mark.
+    ///
+    /// # Errors
+    /// Gives the machine back unchanged while the inner layer has not ended, or after
+    /// [`Ports::close`] or a failure.
+    pub fn into_outer(self) -> Result<Session, Box<Self>> {
+        let ended = self.inner.closed()
+            && self.inner.peer_closed()
+            && self.session.inbound.plain.is_empty()
+            && (self.finished || !self.framing.marks_end())
+            && self.messages.is_empty();
+        if !ended || self.session.failure.is_some() || self.session.close_wanted {
+            return Err(Box::new(self));
+        }
+        let mut session = self.session;
+        let parts = session.inbound.parts();
+        let mut carried = *parts.inner;
+        if carried.is_empty() {
+            carried = *parts.carried;
+        } else {
+            carried.append(parts.bytes, *parts.carried);
+        }
+        parts.inner.clear();
+        *parts.carried = carried;
+        session.events = session.events.without_inner();
+        session.starved = false;
+        // What fails here is told by the session.
+        let _ = session.process();
+        Ok(session)
+    }
+
+    /// The framing between the layers.
+    pub fn framing(&self) -> &F {
+        &self.framing
+    }
+
+    /// Queue an out-of-band message for the host, beside the inner layer.
+    ///
+    /// # Errors
+    /// The machine's failure, or the framing's refusal, which changes nothing.
+    pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error> {
+        self.session.check()?;
+        if self.session.close_wanted {
+            return Err(self.misuse(Misuse::WriteAfterClose));
+        }
+        let mut out = Outgoing::new(&mut self.session.pending);
+        match self.framing.message(message, &mut out) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Error::new(Layer::Outer, self.current_phase(), error)),
+        }
+    }
+
+    /// The host's next out-of-band message. They must be taken: while as many wait as
+    /// [`Limits::messages`](Limits::messages) allows, nothing more is received.
+    pub fn poll_message(&mut self) -> Option<Bytes> {
+        let message = self.messages.pop_front()?;
+        self.messages_len -= message.len();
+        self.after_consumption();
+        Some(message)
+    }
+
+    /// Seal what follows on `layer` under new keys, and ask its peer to do the same if `request`.
+    ///
+    /// # Errors
+    /// The machine's failure; [`Misuse::NotEstablished`]; [`Misuse::KeyUpdateVersion`] for TLS 1.2.
+    pub fn update_keys(&mut self, layer: Layer, request: bool) -> Result<(), Error> {
+        if layer == Layer::Outer {
+            return self.session.update_keys(request);
+        }
+        self.session.check()?;
+        match self.inner.can_update_keys() {
+            None => Err(self.misuse(Misuse::NotEstablished)),
+            Some(false) => Err(self.misuse(Misuse::KeyUpdateVersion)),
+            Some(true) => match self.inner.update_keys(request, &mut self.inner_sealed) {
+                Ok(()) => {
+                    self.carry();
+                    Ok(())
+                }
+                Err(error) => Err(self.fail_inner(error)),
+            },
+        }
+    }
+
+    /// Hand the inner layer's records to the framing.
+    fn carry(&mut self) {
+        while let Some(records) = self.inner_sealed.pop() {
+            self.framing.wrap(records, &mut Outgoing::new(&mut self.session.pending));
+        }
+    }
+
+    /// The inner layer is over: its alert leaves through the outer layer, which is then closed.
+    fn fail_inner(&mut self, kind: impl Into<ErrorKind>) -> Error {
+        let phase = self.current_phase();
+        self.carry();
+        self.session.shut(phase);
+        self.session.fail(Layer::Inner, phase, kind)
+    }
+
+    /// One step of the inner layer with its input.
+    fn advance_inner(&mut self) -> Result<Progress, Error> {
+        let session = &mut self.session;
+        if session.inbound.plain.len() >= session.limits.plaintext.max(1) {
+            return Ok(Progress::None);
+        }
+        let parts = session.inbound.parts();
+        let step = self.inner.advance(
+            parts.bytes,
+            parts.inner,
+            parts.plain,
+            &session.limits,
+            &mut self.inner_sealed,
+        );
+        match step {
+            Ok(progress) => {
+                self.carry();
+                match progress {
+                    Progress::Established => {
+                        self.session.events.push(Event::Established(Layer::Inner));
+                        if self.close_write_wanted {
+                            self.shut_inner();
+                        }
+                    }
+                    Progress::PeerClosed => {
+                        self.session.events.push(Event::PeerClosed(Layer::Inner));
+                    }
+                    Progress::None | Progress::Some => {}
+                }
+                Ok(progress)
+            }
+            Err(stop) => Err(self.fail_inner(stop.into_kind(&self.session.limits))),
+        }
+    }
+
+    /// One step of the framing with its input; whether it moved.
+    fn unwrap(&mut self) -> Result<bool, Error> {
+        if self.finished || (self.inner.peer_closed() && !self.framing.marks_end()) {
+            return Ok(false);
+        }
+        let session = &mut self.session;
+        let room = self.inner.max_unfinished(&session.limits);
+        if session.inbound.inner.len() >= room || self.messages_len >= session.limits.messages {
+            return Ok(false);
+        }
+        let parts = session.inbound.parts();
+        if parts.carried.is_empty() {
+            return Ok(false);
+        }
+        let available = parts.carried.len();
+        let unwrapped = match self.framing.unwrap(parts.carried.of(parts.bytes)) {
+            Ok(unwrapped) => unwrapped,
+            Err(error) => return Err(self.fail_framing(error)),
+        };
+        let (skip, len) = match unwrapped {
+            Unwrapped::Incomplete if available >= session.limits.messages => {
+                let limit = session.limits.messages;
+                return Err(self.fail_framing(ErrorKind::Limit { what: "framed message", limit }));
+            }
+            Unwrapped::Incomplete => return Ok(false),
+            Unwrapped::Inner { skip, len } | Unwrapped::Message { skip, len } => (skip, len),
+            Unwrapped::Finish { skip } => (skip, 0),
+        };
+        let used = skip.saturating_add(len);
+        if used == 0 || used > available {
+            let error = FramingError::new("the framing claims bytes that are not there");
+            return Err(self.fail_framing(error));
+        }
+        let payload = Region::new(parts.carried.start + skip, len);
+        parts.carried.consume(used);
+        match unwrapped {
+            // "Any data received after a closure alert has been received MUST be ignored."
+            Unwrapped::Inner { .. } if self.inner.peer_closed() => {}
+            Unwrapped::Inner { .. } => parts.inner.append(parts.bytes, payload),
+            Unwrapped::Message { .. } => {
+                self.messages_len += len;
+                self.messages.push_back(Bytes::copy_from_slice(payload.of(parts.bytes)));
+            }
+            // The mark is the host's word. The end of the inner layer is its close_notify.
+            Unwrapped::Finish { .. } if !self.inner.peer_closed() => {
+                self.advance_inner()?;
+                return Err(self.fail_inner(ErrorKind::Truncated));
+            }
+            Unwrapped::Finish { .. } => self.finished = true,
+            Unwrapped::Incomplete => {}
+        }
+        Ok(true)
+    }
+
+    fn fail_framing(&mut self, kind: impl Into<ErrorKind>) -> Error {
+        let phase = self.current_phase();
+        self.inner.fail(rustls::AlertDescription::InternalError, &mut self.inner_sealed);
+        self.carry();
+        self.session.shut(phase);
+        self.session.fail(Layer::Outer, phase, kind)
+    }
+
+    fn judge_end(&mut self) -> Result<(), Error> {
+        let outer = &self.session.connection;
+        let (established, outer_closed) = (outer.is_established(), outer.peer_closed());
+        let ended = outer_closed || self.session.eof;
+        if self.inner.peer_closed() {
+            if self.session.eof && !outer_closed {
+                self.session.events.push(Event::OuterUnclean);
+            }
+            if ended && self.inner.closed() && self.session.connection.closed() {
+                self.session.events.push(Event::Closed);
+            }
+        } else if ended && self.session.starved {
+            if established {
+                return Err(self.fail_inner(ErrorKind::Truncated));
+            }
+            let phase = self.current_phase();
+            return Err(self.session.fail(Layer::Outer, phase, ErrorKind::Truncated));
+        }
+        Ok(())
+    }
+
+    /// Queue the inner close_notify and the framing's end mark.
+    fn shut_inner(&mut self) {
+        self.close_write_wanted = true;
+        if self.inner.is_established() && !self.inner.closed() {
+            self.inner.close(&mut self.inner_sealed);
+            self.carry();
+            self.framing.finish(&mut Outgoing::new(&mut self.session.pending));
+        }
+    }
+
+    /// The largest inner payload whose record, framed, fills one outer record.
+    fn inner_fragment(&self) -> usize {
+        let (outer_max, _) = self.session.connection.record_size();
+        let (inner_max, overhead) = self.inner.record_size();
+        let overhead = overhead + self.framing.overhead();
+        inner_max.min(outer_max.saturating_sub(overhead)).max(1)
+    }
+}
+
+impl<F: Framing> Machine for Nested<F> {
+    fn session(&self) -> &Session {
+        &self.session
+    }
+
+    fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn connection(&self, layer: Layer) -> Option<&Connection> {
+        Some(match layer {
+            Layer::Outer => &self.session.connection,
+            Layer::Inner => &self.inner,
+        })
+    }
+
+    fn innermost(&self) -> &Connection {
+        &self.inner
+    }
+
+    fn innermost_layer(&self) -> Layer {
+        Layer::Inner
+    }
+
+    fn readable_mut(inbound: &mut Inbound) -> &mut Region {
+        &mut inbound.plain
+    }
+
+    fn readable(&self) -> Region {
+        self.session.inbound.plain
+    }
+
+    fn process(&mut self) -> Result<(), Error> {
+        self.session.check()?;
+        loop {
+            // From the inside out, so that each record's payload is gone before the next comes.
+            if self.advance_inner()? != Progress::None || self.unwrap()? {
+                continue;
+            }
+            if self.blocked() {
+                self.session.starved = false;
+                break;
+            }
+            if self.session.advance(self.current_phase())? == Progress::None {
+                self.session.starved = true;
+                break;
+            }
+        }
+        if self.session.close_wanted && self.inner.peer_closed() {
+            // Nobody will ask for what is behind the inner layer's end.
+            self.session.inbound.inner.clear();
+            self.session.inbound.carried.clear();
+        }
+        self.judge_end()
+    }
+
+    fn blocked(&self) -> bool {
+        let (inbound, limits) = (&self.session.inbound, &self.session.limits);
+        inbound.plain.len() >= limits.plaintext.max(1)
+            || self.messages_len >= limits.messages.max(1)
+            || inbound.carried.len() >= limits.plaintext.max(1)
+    }
+
+    fn prepare(&mut self, all: bool) {
+        if self.session.failure.is_none() && self.inner.owes() {
+            match self.inner.answer(&mut self.inner_sealed) {
+                Ok(()) => self.carry(),
+                Err(error) => {
+                    self.fail_inner(error);
+                }
+            }
+        }
+        self.session.seal_pending(self.current_phase(), all);
+    }
+
+    fn wants_seal(&self) -> bool {
+        self.session.wants_seal()
+            || (self.session.failure.is_none()
+                && self.inner.owes()
+                && !self.session.connection.closed())
+    }
+
+    fn write_closed(&self) -> bool {
+        self.close_write_wanted || self.session.close_wanted
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<usize, Error> {
+        let fragment = self.inner_fragment();
+        let mut taken = 0;
+        while taken < data.len() && self.session.queued() < self.session.limits.wire_out {
+            let rest = data.get(taken..).into_iter();
+            match self.inner.seal(rest, fragment, &mut self.inner_sealed) {
+                Ok(0) => break,
+                Ok(n) => {
+                    taken += n;
+                    self.carry();
+                }
+                Err(error) => {
+                    self.inner.close(&mut self.inner_sealed);
+                    return Err(self.fail_inner(error));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn shut_innermost(&mut self) {
+        self.shut_inner();
+        // Both sides may have closed now.
+        let _ = self.judge_end();
+    }
+
+    fn shut_all(&mut self) {
+        if self.innermost().is_handshaking() {
+            self.fail_inner(ErrorKind::Canceled);
+            return;
+        }
+        self.shut_inner();
+        self.session.shut(self.current_phase());
+        // Room for what was kept for `into_outer`; then both sides may have closed.
+        let _ = self.process();
+    }
+
+    fn current_phase(&self) -> Phase {
+        let outer = &self.session.connection;
+        let inner_closed = self.inner.closed() && self.inner.peer_closed();
+        let outer_closed = outer.closed() && (outer.peer_closed() || self.session.eof);
+        match () {
+            () if self.session.failure.is_some() => Phase::Failed,
+            () if outer.is_handshaking() => Phase::OuterHandshake,
+            () if self.inner.is_handshaking() => Phase::InnerHandshake,
+            () if inner_closed && outer_closed => Phase::Closed,
+            () if self.inner.closed() || self.inner.peer_closed() => Phase::Closing,
+            () => Phase::Traffic,
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.messages_len
+    }
+}
+
+impl<F> fmt::Debug for Nested<F>
+where
+    F: Framing,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nested").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}

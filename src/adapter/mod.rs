@@ -21,6 +21,7 @@
 mod driver;
 mod io_error;
 
+pub mod blocking;
 
 use core::fmt;
 use std::io;

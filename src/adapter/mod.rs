@@ -22,6 +22,9 @@ mod driver;
 mod io_error;
 
 pub mod blocking;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio;
 
 use core::fmt;
 use std::io;

@@ -133,7 +133,7 @@ pub(super) fn dotted(oid: &[u8]) -> String {
     let mut arc: u64 = 0;
     let mut first = true;
     for byte in oid {
-        arc = arc.wrapping_shl(7) | u64::from(byte & 0x7f);
+        arc = arc.saturating_mul(128).saturating_add(u64::from(byte & 0x7f));
         if byte & 0x80 != 0 {
             continue;
         }

@@ -402,7 +402,8 @@ fn alternative_names(list: &[u8]) -> Result<Vec<String>, Malformed> {
     let mut reader = Reader::new(list);
     while !reader.is_empty() {
         let name = reader.any()?;
-        let text = String::from_utf8_lossy(name.value);
+        // The names are the peer's to choose, and end on terminals: nothing in them may be a control sequence.
+        let text = name.value.escape_ascii();
         names.push(match name.tag {
             0x81 => format!("email:{text}"),
             0x82 => format!("DNS:{text}"),

@@ -131,12 +131,15 @@ pub(super) fn unsupported_version(version: u8) -> Error {
 }
 
 pub(super) fn unknown_issuer(leaf: &Certificate<'_>, authorities: &[Authority]) -> Error {
-    let expected: Vec<String> = authorities.iter().map(Authority::describe).collect();
+    let expected = match authorities {
+        [] => String::from("a public authority"),
+        known => known.iter().map(Authority::describe).collect::<Vec<_>>().join(" or "),
+    };
     let mut found = format!("issuer {}", leaf.issuer().compat());
     if let Some(key) = leaf.authority_key_id() {
         found = format!("{found} (key {key})");
     }
-    let error = Error::new(Problem::Issuer, format!("issuer {}", expected.join(" or ")), found)
+    let error = Error::new(Problem::Issuer, format!("issuer {expected}"), found)
         .for_rustls(CertificateError::UnknownIssuer);
     match authorities {
         [only] => only.in_file(error),
@@ -264,14 +267,18 @@ fn explain(
 fn wrong_signature(leaf: &Certificate<'_>, authorities: &[Authority]) -> Error {
     let named: Vec<&Authority> =
         authorities.iter().filter(|authority| authority.subject() == leaf.issuer().der()).collect();
-    let expected: Vec<String> = named.iter().map(|authority| authority.describe()).collect();
+    let expected = match named.as_slice() {
+        [] => String::from("the issuer's key"),
+        named => {
+            named.iter().map(|authority| authority.describe()).collect::<Vec<_>>().join(" or ")
+        }
+    };
     let found = match leaf.authority_key_id() {
         Some(key) => format!("one by another key of that name ({key})"),
         None => String::from("one by another key of that name"),
     };
-    let error =
-        Error::new(Problem::Signature, format!("a signature by {}", expected.join(" or ")), found)
-            .for_rustls(CertificateError::BadSignature);
+    let error = Error::new(Problem::Signature, format!("a signature by {expected}"), found)
+        .for_rustls(CertificateError::BadSignature);
     match named.as_slice() {
         [only] => only.in_file(error),
         _ => error,

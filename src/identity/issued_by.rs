@@ -21,7 +21,11 @@ use super::rule::{Acceptance, Common, Presented, Rule, impl_verifiers};
 /// place for, must name the authority byte for byte, carry its signature with an algorithm that the provider knows, and
 /// be within its validity; it can't be reached through intermediates.
 ///
-/// The authorities are private ones: for public roots use rustls' own verifier, which always checks the name.
+/// Nothing in a version 1 certificate says what it is for: whoever holds **any** such certificate of the authority, a
+/// client's too, can stand for the server. [`IssuedBy::also_pinned`] closes that where the peer's key is known.
+///
+/// The authorities are private ones. For public roots there is `PublicRoots` (feature `webpki-roots`), which always checks
+/// the name; the two are never mixed in one set.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -38,6 +38,8 @@ mod name;
 mod pem;
 mod pinned;
 mod policy;
+#[cfg(feature = "webpki-roots")]
+mod public_roots;
 mod rule;
 #[cfg(feature = "cli")]
 mod sdk_config;
@@ -56,4 +58,6 @@ pub use name::Name;
 pub use pem::{certificates_from_pem, private_key_from_pem, request_from_pem};
 pub use pinned::{Pin, Pinned};
 pub use policy::{NamePolicy, Note, Peer, TimePolicy};
+#[cfg(feature = "webpki-roots")]
+pub use public_roots::PublicRoots;
 pub use rule::{Acceptance, Judgement, Observer, OwnCertificate, Presented, Rule};

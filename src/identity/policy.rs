@@ -99,7 +99,7 @@ impl NamePolicy {
                     format!("common name {expected}"),
                     found.map_or_else(
                         || String::from("no common name"),
-                        |found| format!("common name {found}"),
+                        |found| format!("common name {}", found.escape_default()),
                     ),
                 )
                 .for_rustls(CertificateError::NotValidForName)),

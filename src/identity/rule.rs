@@ -17,6 +17,45 @@ use super::policy::{Note, Peer};
 ///
 /// Judging is pure: no clock, no state, no report to the observer. It answers for the certificate alone; that the peer
 /// holds its key is for the handshake signature to show, which these rules always verify when rustls asks them.
+///
+/// ```
+/// use core::time::Duration;
+/// use std::sync::Arc;
+/// use nested_tls::identity::{Peer, Pin, Pinned, Presented, Problem, Rule, certificates_from_pem};
+/// use rustls::pki_types::UnixTime;
+///
+/// # const PEM: &str = "\
+/// # -----BEGIN CERTIFICATE-----\n\
+/// # MIICeTCCAiCgAwIBAgIJALf6ekCXbL6CMAoGCCqGSM49BAMCMIGXMQswCQYDVQQG\n\
+/// # EwJVUzERMA8GA1UECAwIVmlyZ2luaWExEDAOBgNVBAcMB0hlcm5kb24xDDAKBgNV\n\
+/// # BAoMA0FXUzEZMBcGA1UECwwQQVdTIENyeXB0b2dyYXBoeTERMA8GA1UEAwwIQ2xv\n\
+/// # dWRIU00xJzAlBgkqhkiG9w0BCQEWGGNsb3VkaHNtLXRlYW1AYW1hem9uLmNvbTAe\n\
+/// # Fw0yNjExMjQwNDQ2NTZaFw0zNjExMjEwNDQ2NTZaMIGXMQswCQYDVQQGEwJVUzER\n\
+/// # MA8GA1UECAwIVmlyZ2luaWExEDAOBgNVBAcMB0hlcm5kb24xDDAKBgNVBAoMA0FX\n\
+/// # UzEZMBcGA1UECwwQQVdTIENyeXB0b2dyYXBoeTERMA8GA1UEAwwIQ2xvdWRIU00x\n\
+/// # JzAlBgkqhkiG9w0BCQEWGGNsb3VkaHNtLXRlYW1AYW1hem9uLmNvbTBZMBMGByqG\n\
+/// # SM49AgEGCCqGSM49AwEHA0IABNAUrC0uYBk/j+9BXJN4JYYkDLRqbTUEq1Y8dZeu\n\
+/// # S7HDlcibustoPfLJ0QfA84S2ncO6rBSjdcrdCVp2juwQk/CjUzBRMB0GA1UdDgQW\n\
+/// # BBTJDDKwXEaDDOgc4bdOeCDv+t9znjAfBgNVHSMEGDAWgBTJDDKwXEaDDOgc4bdO\n\
+/// # eCDv+t9znjAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIBy+2nZf\n\
+/// # rQ4UP7YrKxJA5aHH9kyE8O23jsTPUSH0nv7HAiAGRN8jKHbxvsvxrBOSV/NTg1ia\n\
+/// # mX0yZPyzSDjrbumKBA==\n\
+/// # -----END CERTIFICATE-----\n\
+/// # ";
+/// let provider = Arc::new(rustls::crypto::ring::default_provider());
+/// let leaf = certificates_from_pem(PEM.as_bytes())?.remove(0);
+/// let rule = Pinned::new([Pin::certificate(leaf.clone()).from_file("21a10654.0")], provider)?;
+/// let at = |seconds| Presented {
+///     leaf: &leaf,
+///     chain: &[],
+///     peer: Peer::Server,
+///     name: None,
+///     now: UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+/// };
+/// assert_eq!(rule.judge(&at(1_800_000_000))?.file.as_deref(), Some("21a10654.0"));
+/// assert_eq!(rule.judge(&at(4_000_000_000)).unwrap_err().problem(), Problem::Expired);
+/// # Ok::<(), nested_tls::identity::Error>(())
+/// ```
 pub trait Rule: Debug + Send + Sync {
     /// Accepts or refuses what a peer presented.
     ///

@@ -3,7 +3,6 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

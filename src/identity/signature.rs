@@ -88,7 +88,7 @@ pub(super) fn verify_tls12(
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
     let leaf = Certificate::from_der(cert)?;
-    if leaf.version() == 3 {
+    if leaf.version() != 1 {
         return verify_tls12_signature(message, cert, dss, algorithms);
     }
     // rustls has no TLS 1.2 counterpart of `verify_tls13_signature_with_raw_key`.
@@ -125,8 +125,8 @@ pub(super) fn verify_tls13(
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
     let leaf = Certificate::from_der(cert)?;
     match leaf.version() {
-        3 => verify_tls13_signature(message, cert, dss, algorithms),
-        _ => verify_tls13_signature_with_raw_key(message, &leaf.spki(), dss, algorithms),
+        1 => verify_tls13_signature_with_raw_key(message, &leaf.spki(), dss, algorithms),
+        _ => verify_tls13_signature(message, cert, dss, algorithms),
     }
 }
 

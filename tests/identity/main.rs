@@ -15,5 +15,8 @@ mod keys;
 mod live;
 mod matrix;
 mod names;
+mod parsers;
+#[cfg(feature = "webpki-roots")]
+mod public_roots;
 #[cfg(feature = "cli")]
 mod sdk_config;

@@ -4,15 +4,21 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Owner {
-    /// The peers, and whatever else the program has.
-    Rest = 1,
+    /// Whatever belongs to no end of the connection.
+    Program = 1,
     /// The nested client with its configurations.
     Client = 2,
+    /// The nested server with its configurations.
+    Server = 3,
 }
 
 impl Owner {
     pub(crate) fn from_tag(tag: u32) -> Self {
-        if tag == Self::Client as u32 { Self::Client } else { Self::Rest }
+        match tag {
+            2 => Self::Client,
+            3 => Self::Server,
+            _ => Self::Program,
+        }
     }
 }
 
@@ -46,51 +52,44 @@ impl Count {
         self.live -= size;
         self.taken -= taken;
     }
-
-    fn reset_peak(&mut self) {
-        self.peak = self.live;
-        self.peak_taken = self.taken;
-    }
 }
 
 pub(crate) struct Counts {
     pub(crate) current: Owner,
-    pub(crate) total: Count,
+    program: Count,
     client: Count,
-    rest: Count,
+    server: Count,
 }
 
 impl Counts {
-    pub(crate) const NONE: Self =
-        Self { current: Owner::Rest, total: Count::NONE, client: Count::NONE, rest: Count::NONE };
-
-    pub(crate) fn of(&self, owner: Owner) -> Count {
-        match owner {
-            Owner::Client => self.client,
-            Owner::Rest => self.rest,
-        }
-    }
+    pub(crate) const NONE: Self = Self {
+        current: Owner::Program,
+        program: Count::NONE,
+        client: Count::NONE,
+        server: Count::NONE,
+    };
 
     pub(crate) fn added(&mut self, owner: Owner, size: usize, taken: usize) {
-        self.total.added(size, taken);
-        self.of_mut(owner).added(size, taken);
+        self.of(owner).added(size, taken);
     }
 
     pub(crate) fn removed(&mut self, owner: Owner, size: usize, taken: usize) {
-        self.total.removed(size, taken);
-        self.of_mut(owner).removed(size, taken);
+        self.of(owner).removed(size, taken);
     }
 
-    pub(crate) fn reset_peaks(&mut self) {
-        self.total.reset_peak();
-        self.client.reset_peak();
-        self.rest.reset_peak();
+    /// Starts the peak and the number of allocations again, from what is allocated.
+    pub(crate) fn restart(&mut self, owner: Owner) {
+        let count = self.of(owner);
+        count.peak = count.live;
+        count.peak_taken = count.taken;
+        count.allocations = 0;
     }
 
-    fn of_mut(&mut self, owner: Owner) -> &mut Count {
+    pub(crate) fn of(&mut self, owner: Owner) -> &mut Count {
         match owner {
+            Owner::Program => &mut self.program,
             Owner::Client => &mut self.client,
-            Owner::Rest => &mut self.rest,
+            Owner::Server => &mut self.server,
         }
     }
 }

@@ -50,17 +50,12 @@ pub fn owned_by<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
 
 /// What `owner` has allocated.
 pub fn count(owner: Owner) -> Count {
-    with_counts(|counts| counts.of(owner))
+    with_counts(|counts| *counts.of(owner))
 }
 
-/// What everybody has allocated.
-pub fn total() -> Count {
-    with_counts(|counts| counts.total)
-}
-
-/// Starts all peaks again, from what is allocated.
-pub fn reset_peaks() {
-    with_counts(Counts::reset_peaks);
+/// Starts `owner`'s peak and number of allocations again, from what is allocated.
+pub fn restart(owner: Owner) {
+    with_counts(|counts| counts.restart(owner));
 }
 
 fn with_counts<T>(work: impl FnOnce(&mut Counts) -> T) -> T {

@@ -7,12 +7,14 @@
 extern crate alloc;
 
 mod configs;
+mod end;
 mod exchange;
 
 use core::fmt;
 
+use end::End;
 use heap::{Count, Owner};
-use nested_tls::{Direct, Error, Limits, Session};
+use nested_tls::{Error, Limits};
 use rustls::pki_types::InvalidDnsNameError;
 
 /// How large records and buffers are.
@@ -24,8 +26,10 @@ pub struct Size {
     pub limits: Limits,
     /// rustls' `max_fragment_size` of both layers, at both ends.
     pub fragment: Option<usize>,
-    /// How long the message is that the peer echoes.
+    /// How long the message is that the server echoes.
     pub message: usize,
+    /// How much of it is written at once.
+    pub piece: usize,
     /// The most heap that the client may take, headers included.
     pub client_heap: usize,
 }
@@ -44,6 +48,7 @@ pub const SMALL: Size = Size {
     },
     fragment: Some(1024),
     message: 4 * 1024,
+    piece: 1024,
     client_heap: 24 * 1024,
 };
 
@@ -53,6 +58,7 @@ pub const FULL: Size = Size {
     limits: Limits::DEFAULT,
     fragment: None,
     message: 100 * 1024,
+    piece: 16 * 1024,
     client_heap: usize::MAX,
 };
 
@@ -64,11 +70,18 @@ pub struct Figures {
     /// Bytes on the wire from the server to the client.
     pub down: usize,
     /// The client's heap, its configurations included.
-    pub client: Count,
-    /// What of it stays while the established connection is idle.
-    pub client_idle: usize,
-    /// The heap of both ends.
-    pub both: Count,
+    pub client: Share,
+    /// The server's heap, its configurations included.
+    pub server: Share,
+}
+
+/// The heap of one end.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Over the whole run.
+    pub count: Count,
+    /// Bytes that stay allocated while the established connection is idle.
+    pub idle: usize,
 }
 
 /// Runs it.
@@ -76,24 +89,10 @@ pub struct Figures {
 /// # Errors
 /// Whatever went wrong first.
 pub fn nested(size: &Size) -> Result<Figures, Failure> {
-    heap::reset_peaks();
-    let before = (heap::count(Owner::Client).allocations, heap::total().allocations);
-
-    let mut server = {
-        let (outer, inner) = configs::server(size)?;
-        Session::new(outer, size.limits)?.nest(inner, Direct)?
-    };
-    let mut client = heap::owned_by(Owner::Client, || {
-        let (outer, inner) = configs::client(size)?;
-        Ok::<_, Failure>(Session::new(outer, size.limits)?.nest(inner, Direct)?)
-    })?;
-    let (up, down, client_idle) = exchange::run(&mut client, &mut server, size)?;
-
-    let mut figures =
-        Figures { up, down, client: heap::count(Owner::Client), client_idle, both: heap::total() };
-    figures.client.allocations -= before.0;
-    figures.both.allocations -= before.1;
-    if figures.client.peak_taken > size.client_heap {
+    let client = End::new(Owner::Client, size, configs::client)?;
+    let server = End::new(Owner::Server, size, configs::server)?;
+    let figures = exchange::run(client, server, size)?;
+    if figures.client.count.peak_taken > size.client_heap {
         return Err(Failure::TooMuch { limit: size.client_heap, figures });
     }
     Ok(figures)
@@ -141,18 +140,18 @@ impl From<Error> for Failure {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { up, down, client, client_idle, both } = self;
+        let Self { up, down, client, server } = self;
+        write!(f, "{up} bytes up, {down} down; client: {client}; server: {server}")
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count: Count { peak, peak_taken, allocations, .. }, idle } = self;
         write!(
             f,
-            "{up} bytes up, {down} down; client: heap peak {} bytes ({} with headers), \
-             {client_idle} idle, {} allocations; both ends: heap peak {} bytes ({} with headers), \
-             {} allocations",
-            client.peak,
-            client.peak_taken,
-            client.allocations,
-            both.peak,
-            both.peak_taken,
-            both.allocations,
+            "heap peak {peak} bytes ({peak_taken} with headers), idle {idle}, \
+             {allocations} allocations"
         )
     }
 }

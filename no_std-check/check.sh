@@ -2,8 +2,11 @@
 # The gate: the core of nested-tls runs without std and without libc, and std can't come in unseen.
 # Needs stable Rust for x86_64-unknown-linux-gnu and nothing else.
 set -eu
+target=${CARGO_TARGET_DIR:-$(dirname "$0")/target}
+mkdir -p "$target"
+export CARGO_TARGET_DIR="$(cd "$target" && pwd)"
+target=$CARGO_TARGET_DIR
 cd "$(dirname "$0")/elf"
-target=${CARGO_TARGET_DIR:-$PWD/../target}
 elf=$target/x86_64-unknown-linux-gnu/release/elf
 
 cargo build --locked --release

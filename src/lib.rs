@@ -24,7 +24,7 @@
 #![doc = include_str!("../examples/in_memory.rs")]
 //! ```
 //!
-//! Over a socket, let `adapter::blocking` or `adapter::tokio` drive.
+//! Over a socket, let [`adapter::blocking`] or `adapter::tokio` drive.
 //!
 //! # Guarantees
 //!
@@ -42,7 +42,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | `adapter::blocking`, certificate files and directories, error sources |
+//! | `std` (default) | [`adapter::blocking`], certificate files and directories, error sources |
 //! | `tokio` | `adapter::tokio` |
 //! | `ring`, `aws-lc-rs` | rustls' providers of those names; the core takes any provider |
 //! | `webpki-roots` | public roots, for a layer that faces a public host |
@@ -63,6 +63,9 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub mod adapter;
 pub mod identity;
 mod nested;
 
@@ -71,3 +74,8 @@ pub use nested::{
     Misuse, Nested, Outgoing, Phase, Plaintext, Ports, Prepared, Readiness, Role, Session,
     Unwrapped,
 };
+
+// The examples of README compile; they show every adapter.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,1 @@
+//! Links std by not saying `#![no_std]`.

@@ -122,9 +122,10 @@ impl Handshake {
         }
     }
 
-    /// rustls hands out the alert for an error only when it is called once more.
+    /// rustls hands out the alert for an error only when it is called once more; never more often
+    /// than it has something to send, or it would meet the same error again.
     fn drain_alert(&mut self, mut input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
-        loop {
+        while self.wants_write() {
             let before = out.len();
             let (discard, _) = self.step(input, out, info);
             self.seen -= discard.min(self.seen);
@@ -132,6 +133,13 @@ impl Handshake {
             if out.len() == before {
                 return;
             }
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match &self.connection {
+            Connection::Client(c) => c.wants_write(),
+            Connection::Server(c) => c.wants_write(),
         }
     }
 

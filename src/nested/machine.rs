@@ -173,6 +173,7 @@ impl<M: Machine> Ports for M {
                 && self.innermost().is_established()
                 && session.queued() < session.limits.wire_out,
             plain_out: self.plain_out() != Plaintext::Pending,
+            message: self.held() > 0,
         }
     }
 

@@ -38,6 +38,9 @@ pub use ports::{Plaintext, Ports, Readiness};
 pub use role::{Prepared, Role};
 pub use session::Session;
 
+/// What a waiting message takes beside its bytes, so that empty ones have a bound, too.
+const MESSAGE_OVERHEAD: usize = size_of::<Bytes>();
+
 /// Two TLS connections, the inner one inside the outer one's plaintext.
 ///
 /// Made by [`Session::nest`]. Its plaintext ports carry the inner layer's plaintext; the outer
@@ -118,11 +121,19 @@ impl<F: Framing> Nested<F> {
     /// Queue an out-of-band message for the host, beside the inner layer.
     ///
     /// # Errors
-    /// The machine's failure, or the framing's refusal, which changes nothing.
+    /// The machine's failure; or, without any change, the framing's refusal, or
+    /// [`ErrorKind::Limit`] while as much waits for the transport as [`Limits::wire_out`] allows.
     pub fn send_message(&mut self, message: &[u8]) -> Result<(), Error> {
         self.session.check()?;
         if self.session.close_wanted {
             return Err(self.misuse(Misuse::WriteAfterClose));
+        }
+        let limits = &self.session.limits;
+        let full = self.session.queued() >= limits.wire_out;
+        if full || message.len() > limits.messages {
+            let limit = if full { limits.wire_out } else { limits.messages };
+            let kind = ErrorKind::Limit { what: "messages to send", limit };
+            return Err(Error::new(Layer::Outer, self.current_phase(), kind));
         }
         let mut out = Outgoing::new(&mut self.session.pending);
         match self.framing.message(message, &mut out) {
@@ -135,7 +146,7 @@ impl<F: Framing> Nested<F> {
     /// [`Limits::messages`](Limits::messages) allows, nothing more is received.
     pub fn poll_message(&mut self) -> Option<Bytes> {
         let message = self.messages.pop_front()?;
-        self.messages_len -= message.len();
+        self.messages_len -= message.len() + MESSAGE_OVERHEAD;
         self.after_consumption();
         Some(message)
     }
@@ -171,7 +182,10 @@ impl<F: Framing> Nested<F> {
 
     /// The inner layer is over: its alert leaves through the outer layer, which is then closed.
     fn fail_inner(&mut self, kind: impl Into<ErrorKind>) -> Error {
-        let phase = self.current_phase();
+        self.fail_inner_in(self.current_phase(), kind)
+    }
+
+    fn fail_inner_in(&mut self, phase: Phase, kind: impl Into<ErrorKind>) -> Error {
         self.carry();
         self.session.shut(phase);
         self.session.fail(Layer::Inner, phase, kind)
@@ -179,6 +193,7 @@ impl<F: Framing> Nested<F> {
 
     /// One step of the inner layer with its input.
     fn advance_inner(&mut self) -> Result<Progress, Error> {
+        let phase = self.current_phase();
         let session = &mut self.session;
         if session.inbound.plain.len() >= session.limits.plaintext.max(1) {
             return Ok(Progress::None);
@@ -203,12 +218,19 @@ impl<F: Framing> Nested<F> {
                     }
                     Progress::PeerClosed => {
                         self.session.events.push(Event::PeerClosed(Layer::Inner));
+                        if self.framing.marks_end() {
+                            // What comes before the mark is nobody's.
+                            self.session.inbound.inner.clear();
+                        }
                     }
                     Progress::None | Progress::Some => {}
                 }
                 Ok(progress)
             }
-            Err(stop) => Err(self.fail_inner(stop.into_kind(&self.session.limits))),
+            Err(stop) => {
+                let kind = stop.into_kind(&self.session.limits);
+                Err(self.fail_inner_in(phase, kind))
+            }
         }
     }
 
@@ -232,18 +254,25 @@ impl<F: Framing> Nested<F> {
             Err(error) => return Err(self.fail_framing(error)),
         };
         let (skip, len) = match unwrapped {
-            Unwrapped::Incomplete if available >= session.limits.messages => {
-                let limit = session.limits.messages;
-                return Err(self.fail_framing(ErrorKind::Limit { what: "framed message", limit }));
-            }
-            Unwrapped::Incomplete => return Ok(false),
+            Unwrapped::Incomplete if available < session.limits.messages => return Ok(false),
+            Unwrapped::Incomplete => return Err(self.fail_message()),
             Unwrapped::Inner { skip, len } | Unwrapped::Message { skip, len } => (skip, len),
+            // Behind plaintext that nobody reads, what comes before the mark is not opened yet.
+            Unwrapped::Finish { .. }
+                if !self.inner.peer_closed()
+                    && parts.plain.len() >= session.limits.plaintext.max(1) =>
+            {
+                return Ok(false);
+            }
             Unwrapped::Finish { skip } => (skip, 0),
         };
         let used = skip.saturating_add(len);
         if used == 0 || used > available {
             let error = FramingError::new("the framing claims bytes that are not there");
             return Err(self.fail_framing(error));
+        }
+        if matches!(unwrapped, Unwrapped::Message { .. }) && used > session.limits.messages {
+            return Err(self.fail_message());
         }
         let payload = Region::new(parts.carried.start + skip, len);
         parts.carried.consume(used);
@@ -252,7 +281,7 @@ impl<F: Framing> Nested<F> {
             Unwrapped::Inner { .. } if self.inner.peer_closed() => {}
             Unwrapped::Inner { .. } => parts.inner.append(parts.bytes, payload),
             Unwrapped::Message { .. } => {
-                self.messages_len += len;
+                self.messages_len += len + MESSAGE_OVERHEAD;
                 self.messages.push_back(Bytes::copy_from_slice(payload.of(parts.bytes)));
             }
             // The mark is the host's word. The end of the inner layer is its close_notify.
@@ -264,6 +293,11 @@ impl<F: Framing> Nested<F> {
             Unwrapped::Incomplete => {}
         }
         Ok(true)
+    }
+
+    fn fail_message(&mut self) -> Error {
+        let limit = self.session.limits.messages;
+        self.fail_framing(ErrorKind::Limit { what: "framed message", limit })
     }
 
     fn fail_framing(&mut self, kind: impl Into<ErrorKind>) -> Error {

@@ -31,6 +31,8 @@ pub struct Readiness {
     pub plain_write: bool,
     /// There is plaintext to read, or its end.
     pub plain_out: bool,
+    /// An out-of-band message of the framing waits to be taken.
+    pub message: bool,
 }
 
 /// The four ports of a machine: bytes from and to the transport, plaintext from and to the user.

@@ -22,6 +22,12 @@ pub fn seed(seed: u64) {
     STATE.set(seed);
 }
 
+/// Put `state` in the place of this thread's randomness; returns what stood there. A party keeps its
+/// own state, so that what it draws does not depend on when others draw.
+pub fn swap(state: u64) -> u64 {
+    STATE.replace(state)
+}
+
 /// A generator for the choices of a test (splitmix64).
 #[derive(Clone, Debug)]
 pub struct Rng(pub u64);

@@ -1,5 +1,14 @@
 //! What the test binaries share: a reproducible provider, certificates, and an in-memory pair.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_qualifications)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 pub mod crypto;
+pub mod framings;
+pub mod glued;
+pub mod host;
+pub mod invariants;
+pub mod pair;
+pub mod party;
 pub mod pki;
+pub mod schedule;
+pub mod setup;

@@ -47,7 +47,7 @@ fn params(name: &str, serial: u64) -> CertificateParams {
 impl Pki {
     fn new(name: &'static str, seed: u8) -> Self {
         let ca_key = key(seed);
-        let mut ca = params("authority", 1);
+        let mut ca = params(&format!("{name} authority"), 1);
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.subject_alt_names.clear();
         let ca_cert = ca.self_signed(&ca_key).unwrap();
@@ -99,6 +99,27 @@ impl Pki {
             .with_client_cert_verifier(verifier)
             .with_single_cert(vec![self.server.0.clone()], self.server_key())
             .unwrap()
+    }
+
+    /// A server that asks for no client certificate.
+    pub fn open_server(&self, version: Version) -> ServerConfig {
+        ServerConfig::builder_with_details(provider(), Arc::new(FixedTime))
+            .with_protocol_versions(&[version.rustls()])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.server.0.clone()], self.server_key())
+            .unwrap()
+    }
+
+    /// A client without a certificate.
+    pub fn anonymous_client(&self, version: Version) -> ClientConfig {
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(self.roots(), provider()).build().unwrap();
+        ClientConfig::builder_with_details(provider(), Arc::new(FixedTime))
+            .with_protocol_versions(&[version.rustls()])
+            .unwrap()
+            .with_webpki_verifier(verifier)
+            .with_no_client_auth()
     }
 
     pub fn client_key(&self) -> PrivateKeyDer<'static> {

@@ -1,4 +1,59 @@
-//! TLS inside TLS as a pure state machine.
+//! TLS inside TLS: two connections, one inside the other, as a pure state machine over byte buffers,
+//! with thin tokio and blocking adapters.
+//!
+//! A client that must reach an endpoint through a host which terminates TLS itself, and must not
+//! show the host its traffic, speaks TLS twice: an outer connection to the host, an inner one to what
+//! stands behind it. This crate is both, as one machine that owns no socket:
+//!
+//! ```text
+//!              ┌──────────────────────── Nested ───────────────────────┐
+//!  plain_write │   inner TLS          framing           outer TLS      │ wire_out
+//!  ───────────►│  seal records ──► wrap records ──►  seal records ─────┼──────────►
+//!              │                                                       │            transport
+//!  ◄───────────┤  open records ◄── unwrap bytes ◄──  open records ◄────┼──────────
+//!  plain_out   │                                                       │ wire_in
+//!              └───────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # Example
+//!
+//! Both ends in memory. [`Session`] is the outer connection, [`Session::nest`] puts the inner one
+//! inside, and the four [`Ports`] are all there is to drive.
+//!
+//! ```
+#![doc = include_str!("../examples/in_memory.rs")]
+//! ```
+//!
+//! Over a socket, let `adapter::blocking` or `adapter::tokio` drive.
+//!
+//! # Guarantees
+//!
+//! - No I/O, clock, global, thread or `unsafe` in the core, which is `no_std` with `alloc`.
+//! - No application byte leaves, and none is handed out, before the inner peer is authenticated.
+//! - The end of the inner stream is its own close_notify. Whatever else ends it is
+//!   [`ErrorKind::Truncated`], whoever closed what.
+//! - Whoever holds the outer keys can refuse service, and nothing else.
+//! - After any call no layer can progress without new input, however the bytes were split.
+//! - Buffered bytes never exceed [`Limits::total`].
+//! - The first error is final, says which [`Layer`] failed in which [`Phase`], and its alert still
+//!   leaves.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `std` (default) | `adapter::blocking`, certificate files and directories, error sources |
+//! | `tokio` | `adapter::tokio` |
+//! | `ring`, `aws-lc-rs` | rustls' providers of those names; the core takes any provider |
+//! | `webpki-roots` | public roots, for a layer that faces a public host |
+//! | `fips` | rustls' FIPS provider |
+//! | `cli` | the `nested-tls` program |
+//!
+//! A feature adds; it never changes behaviour or trust.
+//!
+//! # Supported Rust
+//!
+//! Rust 1.85 and later. A later minimum is not a breaking change, and at most a year old.
 #![no_std]
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -173,9 +173,9 @@ impl Inbound {
     }
 
     /// Give memory back if nothing is held: all of it when nothing is coming (`idle`), else what
-    /// the traffic of the moment does not need.
+    /// the traffic of the moment does not need. Offered space stays until it is reported.
     pub(super) fn release(&mut self, idle: bool) {
-        if self.len() != 0 {
+        if self.len() != 0 || self.offered != 0 {
             return;
         }
         self.forget_positions();
@@ -190,14 +190,14 @@ impl Inbound {
         let mut taken = self.bytes.split_to(region.end);
         let _ = taken.split_to(region.start);
         // Regions to the left of the one taken are empty; those to the right moved with the bytes.
-        for other in [&mut self.plain, &mut self.inner, &mut self.carried, &mut self.outer] {
-            *other = if other.is_empty() || other.start < region.end {
-                Region::default()
-            } else {
-                Region { start: other.start - region.end, end: other.end - region.end }
+        // `outer` also says where the space begins that may have been offered.
+        for other in [&mut self.plain, &mut self.inner, &mut self.carried] {
+            *other = match other.start.checked_sub(region.end) {
+                Some(start) if !other.is_empty() => Region::new(start, other.len()),
+                _ => Region::default(),
             };
         }
-        self.settle_empty();
+        self.outer = Region::new(self.outer.start.saturating_sub(region.end), self.outer.len());
         taken
     }
 
@@ -214,14 +214,6 @@ impl Inbound {
     fn forget_positions(&mut self) {
         for region in [&mut self.plain, &mut self.inner, &mut self.carried, &mut self.outer] {
             *region = Region::default();
-        }
-    }
-
-    /// Only the position of `outer` matters while it is empty: what is received goes there.
-    fn settle_empty(&mut self) {
-        if self.outer.is_empty() {
-            let end = self.plain.end.max(self.inner.end).max(self.carried.end);
-            self.outer = Region::new(end, 0);
         }
     }
 }

@@ -19,10 +19,12 @@
 
 mod any_of;
 mod asn1;
+pub mod attestation;
 mod authority;
 mod certificate;
 mod chain;
 mod client_key;
+mod csr;
 mod error;
 mod issued_by;
 mod name;
@@ -37,6 +39,7 @@ pub use any_of::AnyOf;
 pub use authority::Authority;
 pub use certificate::{Certificate, KeyKind};
 pub use client_key::ClientKey;
+pub use csr::Request;
 pub use error::{Error, Problem};
 pub use issued_by::IssuedBy;
 pub use name::Name;

@@ -1,7 +1,14 @@
 //! Who the peer is: certificates of every shape against every rule, on paper and in handshakes.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core
+)]
 
+mod attestation;
 mod forge;
+mod keys;
 mod live;
 mod matrix;
 mod names;

@@ -24,14 +24,21 @@ mod authority;
 mod certificate;
 mod chain;
 mod client_key;
+#[cfg(feature = "std")]
+pub mod cloudhsm;
 mod csr;
 mod error;
+#[cfg(feature = "std")]
+mod files;
+mod hashed_dir;
 mod issued_by;
 mod name;
 mod pem;
 mod pinned;
 mod policy;
 mod rule;
+#[cfg(feature = "cli")]
+mod sdk_config;
 mod signature;
 mod time;
 
@@ -41,6 +48,7 @@ pub use certificate::{Certificate, KeyKind};
 pub use client_key::ClientKey;
 pub use csr::Request;
 pub use error::{Error, Problem};
+pub use hashed_dir::{HashedDir, HashedEntry};
 pub use issued_by::IssuedBy;
 pub use name::Name;
 pub use pem::{certificates_from_pem, private_key_from_pem, request_from_pem};

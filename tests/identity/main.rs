@@ -7,7 +7,9 @@
 )]
 
 mod attestation;
+mod cloudhsm;
 mod forge;
+mod hashed_dir;
 mod keys;
 mod live;
 mod matrix;

@@ -48,7 +48,7 @@ use super::rule::{Observer, Rule};
 /// Where the files of a client are.
 ///
 /// [`ClientPaths::in_directory`] is the layout that the client package of SDK 3 installs; with the feature `cli`,
-/// [`ClientPaths::from_config`] reads the paths out of a configuration of SDK 3 or 5.
+/// `ClientPaths::from_config` reads the paths out of a configuration of SDK 3 or 5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientPaths {

@@ -29,6 +29,8 @@ pub mod cloudhsm;
 mod csr;
 mod error;
 #[cfg(feature = "std")]
+pub mod examine;
+#[cfg(feature = "std")]
 mod files;
 mod hashed_dir;
 mod issued_by;

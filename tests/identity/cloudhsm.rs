@@ -18,17 +18,17 @@ use crate::live::{Ear, Failure, Fixed, connect};
 use crate::names::Scratch;
 
 /// A cluster as `initialize-cluster` leaves it, with the directory of its client.
-struct Cluster {
-    directory: Scratch,
+pub(crate) struct Cluster {
+    pub(crate) directory: Scratch,
     host: ClientKey,
     hsm: ClientKey,
-    default_client: CertificateDer<'static>,
-    cluster_certificate: CertificateDer<'static>,
-    customer: Key,
+    pub(crate) default_client: CertificateDer<'static>,
+    pub(crate) cluster_certificate: CertificateDer<'static>,
+    pub(crate) customer: Key,
     customer_ca: CertificateDer<'static>,
 }
 
-fn cluster(name: &str) -> Cluster {
+pub(crate) fn cluster(name: &str) -> Cluster {
     let (host_key, client_key, customer, hsm_key) = (
         Key::new(Kind::Rsa2048),
         Key::new(Kind::P256),
@@ -54,6 +54,7 @@ fn cluster(name: &str) -> Cluster {
     write("client.crt", certificate_pem(&default_client));
     write("client.key", pem("PRIVATE KEY", client_key.private().secret_der()));
     write("customerCA.crt", certificate_pem(&customer_ca));
+    owner_only(&directory.0.join("client.key"));
     Cluster {
         host: own(&[&host], &host_key),
         hsm: own(&[&cluster_certificate], &hsm_key),
@@ -63,6 +64,17 @@ fn cluster(name: &str) -> Cluster {
         customer,
         customer_ca,
     }
+}
+
+/// The mode in which a key belongs on a disk.
+fn owner_only(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 impl Cluster {
@@ -80,7 +92,7 @@ impl Cluster {
         fixed_server(server_config(self.hsm.clone(), None, &provider()).unwrap())
     }
 
-    fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, file: &str, text: impl AsRef<[u8]>) {
         fs::write(self.directory.0.join(file), text).unwrap();
     }
 }

@@ -8,9 +8,12 @@
 
 mod attestation;
 mod cloudhsm;
+mod examine;
 mod forge;
 mod hashed_dir;
 mod keys;
 mod live;
 mod matrix;
 mod names;
+#[cfg(feature = "cli")]
+mod sdk_config;

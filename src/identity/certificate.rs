@@ -8,6 +8,8 @@ use core::fmt::{self, Write};
 
 use rustls::CertificateError;
 use rustls::crypto::CryptoProvider;
+#[cfg(feature = "std")]
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 
@@ -248,6 +250,15 @@ impl<'a> Certificate<'a> {
 
     pub(super) fn signed(&self) -> Signed<'a> {
         Signed { message: self.tbs, algorithm: self.signature_algorithm, signature: self.signature }
+    }
+
+    /// Verifies that the certificate's own key made its signature.
+    #[cfg(feature = "std")]
+    pub(super) fn verify_by_own_key(
+        &self,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), Error> {
+        super::signature::verify(&self.signed(), &self.spki, algorithms)
     }
 
     pub(super) fn signed_algorithm(&self) -> &'a [u8] {

@@ -37,6 +37,16 @@ pub enum Problem {
     Issuer,
     /// A chain breaks a constraint of one of its authorities.
     Constraint,
+    /// The certificate expires within weeks.
+    ExpiresSoon,
+    /// Others than its owner may read a private key.
+    FileMode,
+    /// A chain ends before the authority that the peer knows.
+    Incomplete,
+    /// A certificate that must be its own issuer is not.
+    SelfSigned,
+    /// A private key stands in a file of certificates.
+    StrayKey,
     /// The private key is not the certificate's.
     KeyMismatch,
     /// The certificate is not valid for the name.
@@ -91,6 +101,11 @@ impl Problem {
             Self::HashName => "file name is not the subject's hash",
             Self::Issuer => "unknown issuer",
             Self::Constraint => "constraint of an authority",
+            Self::ExpiresSoon => "certificate expires soon",
+            Self::FileMode => "private key that others may read",
+            Self::Incomplete => "incomplete chain",
+            Self::SelfSigned => "certificate that is not self-signed",
+            Self::StrayKey => "private key among certificates",
             Self::KeyMismatch => "private key of another certificate",
             Self::Name => "certificate for another name",
             Self::NoCertificate => "no certificate",
@@ -136,6 +151,15 @@ impl Problem {
                 "use the authority that issued the peer's certificate: the customerCA.crt of this very cluster"
             }
             Self::Constraint => "issue the certificate by an authority that is allowed to",
+            Self::ExpiresSoon => {
+                "renew the certificate, or plan for its expiry where it can't be renewed"
+            }
+            Self::FileMode => "let only its owner read the key: chmod 600",
+            Self::Incomplete => {
+                "append the issuers' certificates to the file, each after the one it issued"
+            }
+            Self::SelfSigned => "use the self-signed certificate that the host itself presents",
+            Self::StrayKey => "keep the private key in a file of its own",
             Self::KeyMismatch => "use the private key that belongs to the certificate",
             Self::Name => {
                 "connect by a name that the certificate carries, or check by pin or authority only"

@@ -19,17 +19,28 @@
 
 mod any_of;
 mod asn1;
+pub mod attestation;
 mod authority;
 mod certificate;
 mod chain;
 mod client_key;
+#[cfg(feature = "std")]
+pub mod cloudhsm;
+mod csr;
 mod error;
+#[cfg(feature = "std")]
+pub mod examine;
+#[cfg(feature = "std")]
+mod files;
+mod hashed_dir;
 mod issued_by;
 mod name;
 mod pem;
 mod pinned;
 mod policy;
 mod rule;
+#[cfg(feature = "cli")]
+mod sdk_config;
 mod signature;
 mod time;
 
@@ -37,7 +48,9 @@ pub use any_of::AnyOf;
 pub use authority::Authority;
 pub use certificate::{Certificate, KeyKind};
 pub use client_key::ClientKey;
+pub use csr::Request;
 pub use error::{Error, Problem};
+pub use hashed_dir::{HashedDir, HashedEntry};
 pub use issued_by::IssuedBy;
 pub use name::Name;
 pub use pem::{certificates_from_pem, private_key_from_pem, request_from_pem};

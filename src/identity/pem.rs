@@ -59,6 +59,12 @@ pub fn request_from_pem(pem: &[u8]) -> Result<CertificateSigningRequestDer<'stat
     })
 }
 
+/// Whether a text has a private key, readable or not.
+#[cfg(feature = "std")]
+pub(super) fn has_private_key(pem: &[u8]) -> bool {
+    labels(pem).any(|label| label.ends_with("PRIVATE KEY"))
+}
+
 /// What a text holds, for people: the labels of its blocks.
 fn contents(pem: &[u8]) -> String {
     let labels: Vec<String> = labels(pem).map(|label| format!("a block {label}")).collect();

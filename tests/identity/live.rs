@@ -23,7 +23,7 @@ use crate::forge::{Draft, Key, Kind, cn, hsm_name, now, own, provider, seed_name
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[derive(Debug)]
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl TimeProvider for Fixed {
     fn current_time(&self) -> Option<UnixTime> {
@@ -33,8 +33,8 @@ impl TimeProvider for Fixed {
 
 /// What was heard in a handshake.
 #[derive(Debug, Default)]
-struct Ear {
-    judged: Mutex<Vec<Judgement>>,
+pub(crate) struct Ear {
+    pub(crate) judged: Mutex<Vec<Judgement>>,
     asked: Mutex<Vec<OwnCertificate>>,
 }
 
@@ -49,7 +49,7 @@ impl Observer for Ear {
 }
 
 impl Ear {
-    fn verdict(&self) -> Result<Acceptance, nested_tls::identity::Error> {
+    pub(crate) fn verdict(&self) -> Result<Acceptance, nested_tls::identity::Error> {
         self.judged.lock().unwrap().last().unwrap().verdict.clone()
     }
 }
@@ -64,7 +64,7 @@ struct Ends {
 
 /// The first error of either end.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     Client(Error),
     Server(Error),
 }
@@ -81,6 +81,11 @@ fn shake(ends: Ends) -> Result<(), Failure> {
         .unwrap()
         .with_client_cert_verifier(ends.client_rule)
         .with_cert_resolver(ends.server);
+    connect(client, server)
+}
+
+/// One handshake in memory.
+pub(crate) fn connect(client: ClientConfig, server: ServerConfig) -> Result<(), Failure> {
     let name = ServerName::try_from("10.0.0.1").unwrap();
     let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
     let mut server = ServerConnection::new(Arc::new(server)).unwrap();

@@ -1,7 +1,19 @@
 //! Who the peer is: certificates of every shape against every rule, on paper and in handshakes.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core
+)]
 
+mod attestation;
+mod cloudhsm;
+mod examine;
 mod forge;
+mod hashed_dir;
+mod keys;
 mod live;
 mod matrix;
 mod names;
+#[cfg(feature = "cli")]
+mod sdk_config;

@@ -613,7 +613,7 @@ fn chains() {
         row("intermediate not sent", through(&[]), Problem::Issuer, "/CN=customerCA", "/CN=middle"),
         row(
             "version 1 intermediate",
-            through(&[v1_middle.clone()]),
+            through(&[v1_middle]),
             Problem::VersionOneIntermediate,
             "version 3",
             "version 1 of /CN=middle",
@@ -634,7 +634,7 @@ fn chains() {
         ),
         row(
             "expired intermediate",
-            through(&[expired.clone()]),
+            through(core::slice::from_ref(&expired)),
             Problem::Expired,
             "2026-11-24",
             "2026-01-01",

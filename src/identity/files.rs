@@ -1,0 +1,30 @@
+//! Small files, read whole.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::error::{Error, Problem};
+
+/// Reads a file of certificates, a key or a configuration; the error names it.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = path.display().to_string();
+    let mut contents = Vec::new();
+    let size = File::open(path)
+        .and_then(|open| open.take(MAX_SIZE + 1).read_to_end(&mut contents))
+        .map_err(|error| {
+            Error::new(Problem::File, "a readable file", error.to_string()).in_file(file.as_str())
+        })?;
+    if u64::try_from(size).is_ok_and(|size| size <= MAX_SIZE) {
+        Ok(contents)
+    } else {
+        Err(Error::new(Problem::File, format!("at most {MAX_SIZE} bytes"), "more").in_file(file))
+    }
+}
+
+/// Far more than any chain, and little enough for a path that leads to a device.
+const MAX_SIZE: u64 = 1 << 20;

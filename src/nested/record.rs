@@ -275,13 +275,16 @@ impl Traffic {
             return Err(Error::from(InvalidMessage::InvalidEmptyPayload).into());
         }
         let mut joined = core::mem::take(&mut self.message);
-        let mut rest: &[u8] = if joined.is_empty() {
+        let messages: &[u8] = if joined.is_empty() {
             payload
         } else {
             joined.extend_from_slice(payload);
             &joined
         };
-        while let Some((&[typ, a, b, c], behind)) = rest.split_first_chunk::<4>() {
+        let mut used = 0;
+        while let Some((&[typ, a, b, c], behind)) =
+            messages.get(used..).and_then(<[u8]>::split_first_chunk::<4>)
+        {
             let len = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
             if len > self.max_message {
                 let error = Error::from(InvalidMessage::HandshakePayloadTooLarge);
@@ -291,9 +294,15 @@ impl Traffic {
                 break;
             };
             self.post_handshake(HandshakeType::from(typ), body, behind.is_empty())?;
-            rest = behind;
+            used += 4 + len;
         }
-        self.message = rest.to_vec();
+        self.message = if joined.is_empty() {
+            messages.get(used..).unwrap_or_default().to_vec()
+        } else {
+            // A message dribbled in small records is not copied anew for each of them.
+            joined.drain(..used);
+            joined
+        };
         Ok(Opened::Control)
     }
 

@@ -1,0 +1,413 @@
+//! What both adapters do, in one loop around one decision.
+//!
+//! [`next`] decides: it is pure, and knows no transport and no TLS. [`run`] does what it says until
+//! a goal is reached, with a [`Transport`] that says [`Poll::Pending`] where it would block.
+
+use core::task::Poll;
+use std::io::{self, IoSlice};
+
+use crate::nested::{Phase, Plaintext, Ports, Readiness};
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The innermost layer is established, and what the peer needs for that has left.
+    Handshake,
+    /// There is plaintext to read, or its end.
+    Read,
+    /// The machine takes plaintext.
+    Write,
+    /// The transport has all that it takes without waiting.
+    Push,
+    /// The transport has everything, and was flushed.
+    Flush,
+    /// As `Flush`, whether the machine has failed or not.
+    Close,
+}
+
+/// How far a machine is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    ready: Readiness,
+    /// The innermost layer is established.
+    established: bool,
+    failed: bool,
+}
+
+impl Progress {
+    fn of(machine: &impl Ports) -> Self {
+        Self {
+            ready: machine.readiness(),
+            established: is_established(machine),
+            failed: machine.failure().is_some(),
+        }
+    }
+}
+
+/// Whether the innermost layer is established and the machine has not failed.
+pub(super) fn is_established(machine: &impl Ports) -> bool {
+    !matches!(machine.phase(), Phase::OuterHandshake | Phase::InnerHandshake | Phase::Failed)
+}
+
+/// What is known of the transport.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Io {
+    /// Written since the last flush.
+    unflushed: bool,
+    /// What was received made output that only the receiving side will send.
+    owed: bool,
+    /// In this call: there was nothing to receive.
+    starved: bool,
+    /// In this call: whether it can be written to.
+    out: Out,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    Open,
+    /// It would block.
+    Blocked,
+    /// It failed.
+    Broken,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Read from the transport.
+    Read,
+    /// Write to the transport.
+    Write,
+    /// Flush the transport.
+    Flush,
+    /// The goal is reached.
+    Done,
+    /// Wait for the transport.
+    Wait,
+    /// The machine's failure is the result.
+    Fail,
+    /// Neither the transport nor the peer can help: out-of-band messages wait to be taken.
+    Stuck,
+}
+
+/// The decision.
+///
+/// Output goes before input, but never holds it up. Once the handshakes are complete, a reader
+/// writes only what nobody else would send: answers to what it received, and the alert of a failure.
+pub(super) fn next(goal: Goal, at: Progress, io: Io) -> Step {
+    let Progress { ready, established, failed } = at;
+    let pending = ready.wire_out || io.unflushed;
+    let done = match goal {
+        Goal::Handshake => established && !pending,
+        Goal::Read => false,
+        Goal::Write => ready.plain_write,
+        Goal::Push => !ready.wire_out || io.out != Out::Open,
+        Goal::Flush => !pending && !failed,
+        Goal::Close => !pending,
+    };
+    if done {
+        return Step::Done;
+    }
+
+    let writes = goal != Goal::Read || io.owed || failed || !established;
+    if writes && io.out == Out::Open {
+        if ready.wire_out {
+            return Step::Write;
+        }
+        if io.unflushed {
+            return Step::Flush;
+        }
+    }
+    // What came before a failure is read before the failure is told.
+    if goal == Goal::Read && ready.plain_out {
+        return Step::Done;
+    }
+    let blocked = writes && pending && io.out == Out::Blocked;
+    if failed {
+        let waits = matches!(goal, Goal::Handshake | Goal::Flush | Goal::Close);
+        return if waits && blocked { Step::Wait } else { Step::Fail };
+    }
+
+    let reads = reads(goal, established);
+    if reads && ready.wire_in && !io.starved {
+        return Step::Read;
+    }
+    if blocked || (reads && ready.wire_in) { Step::Wait } else { Step::Stuck }
+}
+
+/// Whether the goal needs input.
+fn reads(goal: Goal, established: bool) -> bool {
+    match goal {
+        Goal::Handshake | Goal::Read => true,
+        Goal::Write => !established,
+        Goal::Push | Goal::Flush | Goal::Close => false,
+    }
+}
+
+/// Something that can be read and written, or would block.
+pub(super) trait Transport {
+    fn read(&mut self, space: &mut [u8]) -> Poll<io::Result<usize>>;
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+    fn flush(&mut self) -> Poll<io::Result<()>>;
+
+    /// Whether `write` has use for more than one slice.
+    fn is_vectored(&self) -> bool;
+}
+
+/// What outlives a call, so that a call can be given up anywhere.
+#[derive(Debug)]
+pub(super) struct State {
+    unflushed: bool,
+    owed: bool,
+    /// An error of the transport that could not be told when it came, for the next writing call.
+    deferred: Option<io::Error>,
+    /// Nothing more can be sent, so that a shutdown goes on to the transport.
+    given_up: bool,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        // A transport that is taken over may hold something back.
+        Self { unflushed: true, owed: false, deferred: None, given_up: false }
+    }
+
+    pub(super) fn given_up(&self) -> bool {
+        self.given_up
+    }
+
+    pub(super) fn give_up(&mut self, error: io::Error) {
+        self.given_up = true;
+        self.defer(error);
+    }
+
+    /// Do something that may process input, and note whether an answer is due since then.
+    fn input<P: Ports, R>(&mut self, machine: &mut P, act: impl FnOnce(&mut P) -> R) -> R {
+        // Where output waits already, who made it will send it, and the answer with it. That is
+        // not so during the handshakes: no side is in charge of their flights.
+        let in_charge = is_established(machine) && machine.readiness().wire_out;
+        let result = act(machine);
+        self.owed |= !in_charge && machine.readiness().wire_out;
+        result
+    }
+
+    /// The transport's error that an earlier call kept.
+    pub(super) fn take_deferred(&mut self) -> io::Result<()> {
+        self.deferred.take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn defer(&mut self, error: io::Error) {
+        self.deferred.get_or_insert(error);
+    }
+
+    /// The first `n` bytes of the plaintext were read.
+    pub(super) fn consume(&mut self, machine: &mut impl Ports, n: usize) {
+        // More than there are changes nothing.
+        let _ = self.input(machine, |machine| machine.plain_consumed(n));
+    }
+
+    /// Plaintext into `to`, as much as is there without reading from the transport.
+    pub(super) fn read_plain(
+        &mut self,
+        machine: &mut impl Ports,
+        mut to: impl FnMut(&[u8]) -> usize,
+    ) {
+        while let Plaintext::Bytes(bytes) = machine.plain_out() {
+            let mut read = 0;
+            for piece in bytes.chunks(PIECE) {
+                let n = to(piece);
+                read += n;
+                if n < piece.len() {
+                    break;
+                }
+            }
+            if read == 0 {
+                break;
+            }
+            self.consume(machine, read);
+        }
+    }
+}
+
+/// Do what leads to `goal`.
+pub(super) fn run<P: Ports>(
+    machine: &mut P,
+    state: &mut State,
+    goal: Goal,
+    transport: &mut impl Transport,
+) -> Poll<io::Result<()>> {
+    let mut starved = false;
+    let mut out = Out::Open;
+    // The transport's error ends this call unless the peer's last word does.
+    let mut broken = false;
+    loop {
+        let progress = Progress::of(machine);
+        let io = Io { unflushed: state.unflushed, owed: state.owed, starved, out };
+        let step = next(goal, progress, io);
+        let written = match step {
+            Step::Done => return Poll::Ready(Ok(())),
+            Step::Fail => {
+                state.deferred = None;
+                return Poll::Ready(Err(failure(machine)));
+            }
+            Step::Wait | Step::Stuck if broken => {
+                return Poll::Ready(Err(state.deferred.take().unwrap_or_else(stuck)));
+            }
+            Step::Wait => return Poll::Pending,
+            Step::Stuck => return Poll::Ready(Err(stuck())),
+            Step::Read => {
+                match read(machine, state, transport) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        let first = if broken { state.deferred.take() } else { None };
+                        return Poll::Ready(Err(first.unwrap_or(error)));
+                    }
+                    Poll::Pending => starved = true,
+                }
+                continue;
+            }
+            Step::Write => write(machine, state, transport),
+            Step::Flush => flush(state, transport),
+        };
+        match written {
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => out = Out::Blocked,
+            Poll::Ready(Err(error)) => {
+                out = Out::Broken;
+                state.owed = false;
+                if progress.failed && goal != Goal::Close {
+                    // The failure says more than that its alert could not be sent.
+                } else if goal == Goal::Read && progress.established {
+                    // The reader has lost nothing. Who writes next will be told.
+                } else if reads(goal, progress.established) && is_hang_up(&error) {
+                    // What the peer said before it hung up is still there: most of all its alert.
+                    state.defer(error);
+                    broken = true;
+                } else {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        if !state.unflushed && !machine.readiness().wire_out {
+            state.owed = false;
+        }
+    }
+}
+
+fn read(
+    machine: &mut impl Ports,
+    state: &mut State,
+    transport: &mut impl Transport,
+) -> Poll<io::Result<()>> {
+    let Some(space) = machine.wire_in() else {
+        return Poll::Ready(Ok(()));
+    };
+    let offered = space.len();
+    match retry(|| transport.read(space)) {
+        Poll::Ready(Ok(n)) if n > offered => Poll::Ready(Err(lie("read", n, offered))),
+        Poll::Ready(Ok(n)) => {
+            // What fails here is told when the alert has left.
+            let _ = state.input(machine, |machine| match n {
+                0 => machine.wire_eof(),
+                n => machine.wire_received(n),
+            });
+            Poll::Ready(Ok(()))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => {
+            // An idle machine gives its buffer back.
+            let _ = machine.wire_received(0);
+            Poll::Pending
+        }
+    }
+}
+
+fn write(
+    machine: &mut impl Ports,
+    state: &mut State,
+    transport: &mut impl Transport,
+) -> Poll<io::Result<()>> {
+    let mut slices = [&[][..]; MAX_SLICES];
+    let mut filled = 0;
+    if transport.is_vectored() {
+        filled = machine.wire_out_slices(&mut slices);
+    } else if let (Some(bytes), [first, ..]) = (machine.wire_out(), &mut slices) {
+        *first = bytes;
+        filled = 1;
+    }
+    let slices = slices.map(IoSlice::new);
+    let slices = slices.get(..filled).unwrap_or_default();
+    let offered = slices.iter().map(|slice| slice.len()).sum();
+    if offered == 0 {
+        return Poll::Ready(Ok(()));
+    }
+    match retry(|| transport.write(slices)) {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        Poll::Ready(Ok(n)) if n > offered => Poll::Ready(Err(lie("written", n, offered))),
+        Poll::Ready(Ok(n)) => {
+            state.unflushed = true;
+            Poll::Ready(machine.wire_sent(n).map_err(io::Error::from))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+fn flush(state: &mut State, transport: &mut impl Transport) -> Poll<io::Result<()>> {
+    let result = retry(|| transport.flush());
+    if let Poll::Ready(Ok(())) = result {
+        state.unflushed = false;
+    }
+    result
+}
+
+fn retry<R>(mut act: impl FnMut() -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    loop {
+        match act() {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Plaintext from the user, as much as the machine takes.
+pub(super) fn take(machine: &mut impl Ports, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut taken = 0;
+    for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+        match machine.plain_write(slice) {
+            Ok(n) => {
+                taken += n;
+                if n < slice.len() {
+                    break;
+                }
+            }
+            Err(_) if taken > 0 => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(taken)
+}
+
+/// The machine's failure as the transport's users know errors.
+fn failure(machine: &impl Ports) -> io::Error {
+    machine.failure().cloned().map_or_else(stuck, io::Error::from)
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+}
+
+fn lie(what: &str, n: usize, offered: usize) -> io::Error {
+    io::Error::other(std::format!("the transport says it has {what} {n} bytes of {offered}"))
+}
+
+fn stuck() -> io::Error {
+    let reason = "out-of-band messages wait to be taken from the machine";
+    io::Error::new(io::ErrorKind::ResourceBusy, reason)
+}
+
+/// What one vectored write can take.
+const MAX_SLICES: usize = 16;
+
+/// Larger copies can be many times slower, by the distance of the addresses modulo 4096.
+const PIECE: usize = 2048;

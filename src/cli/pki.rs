@@ -171,7 +171,7 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// Writes `text` to a file that nobody could read before its mode was set.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -244,11 +244,10 @@ fn a_message_beyond_the_limit_is_refused_however_it_comes() {
             let mut frame = vec![1];
             frame.extend((len as u16).to_be_bytes());
             frame.extend(vec![5; len]);
-            let mut taken = true;
             for chunk in frame.chunks(size) {
                 right.write(chunk);
                 while let bytes @ [_, ..] = &right.transmit(usize::MAX)[..] {
-                    taken &= left.receive(bytes) == bytes.len();
+                    left.receive(bytes);
                 }
             }
             let fits = len + 3 <= limits.messages;

@@ -81,8 +81,8 @@ fn each_layer_has_its_own_facts() {
         assert_eq!(outer.0.bytes_out as usize, pair.to_right.transcript.len());
         assert_eq!(outer.1.bytes_out as usize, pair.to_left.transcript.len());
         for (pki, (left, right)) in [(pki::outer(), outer), (pki::inner(), inner)] {
-            assert_eq!(left.peer_certificates.unwrap()[..], [pki.server.0.clone()]);
-            assert_eq!(right.peer_certificates.unwrap()[..], [pki.client.0.clone()]);
+            assert_eq!(left.peer_certificates.unwrap()[..], *std::slice::from_ref(&pki.server.0));
+            assert_eq!(right.peer_certificates.unwrap()[..], *std::slice::from_ref(&pki.client.0));
         }
     }
 }

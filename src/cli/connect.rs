@@ -1,0 +1,128 @@
+//! `connect`: a client of both layers between standard input and output.
+
+use core::time::Duration;
+use std::io::{self, ErrorKind, IsTerminal as _};
+
+use clap::Args;
+use nested_tls::{Layer, Nested, Ports as _};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::config::{ClientLayer, Setup};
+use super::console::{Console, To};
+use super::diagnosis::Broken;
+use super::failure::Failure;
+use super::link::Link;
+use super::net::{self, Endpoint};
+use super::options::{ClientOptions, Inner, Outer};
+use super::pump::{Ending, Flow, pump};
+use super::report::{LayerReport, layers_json};
+
+/// How long `--report` waits for the peer's answer to our close.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Standard input to the inner peer, the inner peer to standard output.
+///
+/// The end of the input closes the inner layer for writing; then the peer is read to its end. If the peer ends first,
+/// the rest of the input is sent as long as anybody listens: not at all from a terminal, and no longer than the time limit
+/// without input.
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// The host of the outer layer
+    #[arg(value_name = "HOST:PORT")]
+    to: Endpoint,
+    /// Print what both layers agreed on, and exit
+    #[arg(long)]
+    report: bool,
+    /// Print nothing about a connection that works
+    #[arg(long, short)]
+    quiet: bool,
+    /// How long each phase may take: TCP, the outer handshake, the inner handshake
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
+    timeout: Duration,
+    #[command(flatten)]
+    outer: Outer<ClientOptions>,
+    #[command(flatten)]
+    inner: Inner<ClientOptions>,
+}
+
+impl Connect {
+    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+        let console = Console { json, quiet: self.quiet };
+        let host = Some(self.to.host.as_str());
+        let outer = ClientLayer::load(Layer::Outer, self.outer.0, host)?.setup()?;
+        let inner = ClientLayer::load(Layer::Inner, self.inner.0, None)?.setup()?;
+        let setups = [&outer, &inner];
+
+        let what = format!("connecting to {}", self.to);
+        let tcp = console.progress(&what, net::connect(&self.to, self.timeout)).await?;
+        let address = net::shown(tcp.peer_addr());
+        let mut link =
+            Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;
+        let shaken = console.progress("shaking hands", link.handshake(self.timeout)).await;
+        if let Err(broken) = shaken {
+            link.finish().await;
+            return Err(broken.explain(&setups));
+        }
+
+        let layers = LayerReport::both(&link, &outer, &inner);
+        if self.report {
+            return farewell(link, &setups, &layers, &address, console).await;
+        }
+        tell(console, To::Stderr, &address, &layers);
+
+        let ending = Ending {
+            with_output: true,
+            idle: Some(if io::stdin().is_terminal() { Duration::ZERO } else { self.timeout }),
+        };
+        let flow = Flow::default();
+        let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+        let result = pump(&mut link, input, output, ending, &flow).await;
+        link.finish().await;
+        match result {
+            Ok(()) => Ok(()),
+            // Who reads us has had enough.
+            Err(Broken::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(broken) => Err(broken.explain(&setups)),
+        }
+    }
+}
+
+/// Closes, and prints the report if the peer has nothing against it: in TLS 1.3 a server's verdict on our certificate
+/// comes after our handshake is complete.
+async fn farewell(
+    mut link: Link<Nested>,
+    setups: &[&Setup],
+    layers: &[LayerReport],
+    address: &str,
+    console: Console,
+) -> Result<(), Failure> {
+    let flow = Flow::default();
+    let ending = Ending { with_output: false, idle: None };
+    let nothing = (tokio::io::empty(), tokio::io::sink());
+    let ended = timeout(FAREWELL, pump(&mut link, nothing.0, nothing.1, ending, &flow)).await;
+    let machine = link.finish().await;
+    if let (Ok(Err(broken)), Some(_)) = (&ended, machine.failure()) {
+        let failure = broken.explain(setups);
+        if failure.layer().is_some() && failure.status() != super::failure::Status::Truncated {
+            return Err(failure);
+        }
+    }
+    tell(console, To::Stdout, address, layers);
+    Ok(())
+}
+
+fn tell(console: Console, to: To, address: &str, layers: &[LayerReport]) {
+    console.tell(
+        to,
+        || {
+            let mut text = format!("connected to {address}");
+            for layer in layers {
+                text.push('\n');
+                text.push_str(&layer.text(console, to));
+            }
+            text
+        },
+        || json!({ "connected": address, "layers": layers_json(layers) }),
+    );
+}

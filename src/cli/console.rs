@@ -1,0 +1,113 @@
+//! What the program prints: text or JSON, colour on terminals only, and never a panic when nobody reads.
+
+use core::pin::pin;
+use core::time::Duration;
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+
+/// Work that takes longer than this says what it waits for.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Where and how to print.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Console {
+    pub(crate) json: bool,
+    /// Only failures.
+    pub(crate) quiet: bool,
+}
+
+/// One of the two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Stdout,
+    Stderr,
+}
+
+impl Console {
+    /// Prints a line, and says whether anybody reads.
+    pub(crate) fn line(self, to: To, text: &str) -> io::Result<()> {
+        match to {
+            To::Stdout => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{text}")?;
+                out.flush()
+            }
+            To::Stderr => writeln!(io::stderr().lock(), "{text}"),
+        }
+    }
+
+    /// A line for people, on standard error.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet && !self.json {
+            let _ = self.line(To::Stderr, text);
+        }
+    }
+
+    /// A line for people, or an object for programs.
+    pub(crate) fn tell(self, to: To, text: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
+        if self.quiet && to == To::Stderr {
+            return;
+        }
+        let text = if self.json { value().to_string() } else { text() };
+        let _ = self.line(to, &text);
+    }
+
+    /// A failure, on standard error; `about` says what it happened to where there are several.
+    pub(crate) fn fail(self, failure: &Failure, about: Option<u64>) {
+        let text = if self.json {
+            let mut value = failure.to_json();
+            if let (Some(connection), Some(object)) = (about, value.as_object_mut()) {
+                object.insert("connection".into(), json!(connection));
+            }
+            value.to_string()
+        } else {
+            let head = match about {
+                Some(connection) => format!("[{connection}] error:"),
+                None => String::from("error:"),
+            };
+            format!("{} {failure}", self.red(To::Stderr, &head))
+        };
+        let _ = self.line(To::Stderr, &text);
+    }
+
+    pub(crate) fn bold(self, to: To, text: &str) -> String {
+        self.paint(to, "1", text)
+    }
+
+    pub(crate) fn green(self, to: To, text: &str) -> String {
+        self.paint(to, "32", text)
+    }
+
+    pub(crate) fn red(self, to: To, text: &str) -> String {
+        self.paint(to, "31", text)
+    }
+
+    fn paint(self, to: To, code: &str, text: &str) -> String {
+        let terminal = match to {
+            To::Stdout => io::stdout().is_terminal(),
+            To::Stderr => io::stderr().is_terminal(),
+        };
+        // <https://no-color.org>: "when present and not an empty string"
+        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if terminal && !unwanted && !self.json {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.into()
+        }
+    }
+
+    /// Does `work`, and says what it is if that takes longer than a moment.
+    pub(crate) async fn progress<R>(self, what: &str, work: impl Future<Output = R>) -> R {
+        let mut work = pin!(work);
+        if let Ok(result) = tokio::time::timeout(SLOW, &mut work).await {
+            return result;
+        }
+        self.note(&format!("{what} ..."));
+        work.await
+    }
+}

@@ -1,0 +1,80 @@
+//! Files that options name: read whole, with one sentence for each way in which that fails.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use nested_tls::{Layer, identity};
+
+use super::failure::{Failure, Status};
+use super::options::option;
+
+/// No PEM file comes near this; a device that never ends does.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// Where a file's name came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) layer: Layer,
+    /// The option without its prefix.
+    pub(crate) option: &'static str,
+    pub(crate) path: &'a Path,
+}
+
+impl Source<'_> {
+    /// The whole file.
+    pub(crate) fn read(self) -> Result<Vec<u8>, Failure> {
+        let refuse = |reason: String, remedy: &str| {
+            Failure::usage(reason, remedy).on(self.layer).at(self.path)
+        };
+        let option = option(self.layer, self.option);
+        if self.path.is_dir() {
+            return Err(refuse(format!("{option} names a directory"), "name a PEM file"));
+        }
+        let mut bytes = Vec::new();
+        let read =
+            File::open(self.path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
+        match read {
+            Ok(_) if bytes.len() as u64 == LARGEST => {
+                Err(refuse(format!("the file of {option} has no end"), "name a PEM file"))
+            }
+            Ok(_) => Ok(bytes),
+            Err(error) => {
+                let remedy = match error.kind() {
+                    ErrorKind::NotFound => "check the path",
+                    ErrorKind::PermissionDenied => "give this user the right to read it",
+                    _ => "check that the path names a readable file",
+                };
+                Err(refuse(
+                    format!("the file of {option} can't be read: {}", words(&error)),
+                    remedy,
+                ))
+            }
+        }
+    }
+
+    /// Says which file a refusal is about.
+    pub(crate) fn refused(self, error: identity::Error) -> Failure {
+        let error = error.in_file(self.path.display().to_string());
+        Failure::identity(Status::Usage, self.layer, &error)
+    }
+
+    /// The path as text.
+    pub(crate) fn name(self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// An operating system's error without its number.
+pub(crate) fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match (chars.next(), chars.as_str()) {
+        // Only the first letter, and not of an abbreviation.
+        (Some(first), rest) if !rest.starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(rest.chars()).collect()
+        }
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,110 @@
+//! A machine on a TCP connection: its handshakes with a time limit each, and its end.
+
+use core::future::{Future as _, poll_fn};
+use core::pin::pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::time::Instant;
+
+use nested_tls::adapter::tokio::Stream;
+use nested_tls::{Direct, Event, Layer, Limits, Nested, Phase, Ports, Session};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::config::Setup;
+use super::diagnosis::Broken;
+
+/// How long a closed connection is kept, so that the peer gets what was sent last.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A machine on a TCP connection.
+pub(crate) struct Link<M> {
+    pub(crate) stream: Stream<M, TcpStream>,
+    started: Instant,
+    pub(crate) times: Times,
+}
+
+/// When each layer was established, counted from the begin of the outer handshake.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) outer: Option<Duration>,
+    pub(crate) inner: Option<Duration>,
+}
+
+impl Link<Nested> {
+    /// Both layers on one connection.
+    pub(crate) fn nested(outer: &Setup, inner: &Setup, tcp: TcpStream) -> Result<Self, Broken> {
+        let session = Session::new(outer.role.clone(), Limits::default())?;
+        Ok(Self::new(session.nest(inner.role.clone(), Direct)?, tcp))
+    }
+}
+
+impl Link<Session> {
+    /// One layer alone.
+    pub(crate) fn single(setup: &Setup, tcp: TcpStream) -> Result<Self, Broken> {
+        Ok(Self::new(Session::new(setup.role.clone(), Limits::default())?, tcp))
+    }
+}
+
+impl<M: Ports> Link<M> {
+    fn new(machine: M, tcp: TcpStream) -> Self {
+        // Handshakes are questions and answers: waiting for more to send only delays them.
+        let _ = tcp.set_nodelay(true);
+        let stream = Stream::new(machine, tcp);
+        Self { stream, started: Instant::now(), times: Times::default() }
+    }
+
+    pub(crate) fn machine(&self) -> &M {
+        self.stream.machine()
+    }
+
+    /// The handshakes of all layers; each may take `limit`.
+    pub(crate) async fn handshake(&mut self, limit: Duration) -> Result<(), Broken> {
+        loop {
+            let layer = match self.machine().phase() {
+                Phase::InnerHandshake => Layer::Inner,
+                _ => Layer::Outer,
+            };
+            match timeout(limit, poll_fn(|cx| self.poll_handshake(cx))).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Broken::Timeout(layer, limit)),
+            }
+        }
+    }
+
+    /// Ready when all is done (true), or when a layer was established (false).
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let result = pin!(self.stream.handshake()).poll(cx);
+        let mut advanced = false;
+        while let Some(event) = self.stream.machine_mut().poll_event() {
+            let time = match event {
+                Event::Established(Layer::Outer) => &mut self.times.outer,
+                Event::Established(Layer::Inner) => &mut self.times.inner,
+                _ => continue,
+            };
+            *time = Some(self.started.elapsed());
+            advanced = true;
+        }
+        match result {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| true)),
+            Poll::Pending if advanced => Poll::Ready(Ok(false)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Closes all layers, or sends the alert of a failure, and waits a little for the peer: a connection that is closed
+    /// with unread bytes is reset, and a reset destroys what the peer has not read yet.
+    pub(crate) async fn finish(self) -> M {
+        let mut stream = self.stream;
+        let _ = timeout(LINGER, stream.shutdown()).await;
+        let (machine, mut tcp) = stream.into_parts();
+        let mut rest = [0; 4096];
+        let drain = async { while matches!(tcp.read(&mut rest).await, Ok(1..)) {} };
+        let _ = timeout(LINGER, drain).await;
+        machine
+    }
+}

@@ -1,0 +1,79 @@
+//! `nested-tls`: does my nested TLS work, and if not, why?
+#![allow(clippy::result_large_err, reason = "a failure is told once, then the program ends")]
+
+mod config;
+mod connect;
+mod console;
+mod demo;
+mod diagnosis;
+mod failure;
+mod files;
+mod link;
+mod net;
+mod options;
+mod pki;
+mod pump;
+mod relay;
+mod report;
+mod serve;
+mod server;
+mod witness;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use console::Console;
+use failure::{Failure, Status};
+
+/// Two TLS connections, one inside the other: an outer one to a host, an inner one through it.
+///
+/// Exit status: 0 done, 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 cut short, 7 framing.
+#[derive(Debug, Parser)]
+#[command(name = "nested-tls", version, disable_help_subcommand = true)]
+struct Arguments {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Connect(Box<connect::Connect>),
+    Serve(Box<serve::Serve>),
+    Relay(Box<relay::Relay>),
+}
+
+fn main() -> ExitCode {
+    let Arguments { json, command } = Arguments::parse();
+    let result = run(json, command);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            Console { json, quiet: false }.fail(&failure, None);
+            failure.status().into()
+        }
+    }
+}
+
+fn run(json: bool, command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        let reason = format!("can't begin: {}", files::words(&error));
+        Failure::new(Status::Transport, reason, "see the limits of this process")
+    })?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Demo(demo) => demo.run(json).await,
+            Command::Connect(connect) => connect.run(json).await,
+            Command::Serve(serve) => serve.run(json).await,
+            Command::Relay(relay) => relay.run(json).await,
+        }
+    });
+    // A read of standard input may never return.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,109 @@
+//! `relay`: the host, which terminates the outer layer and forwards what it can't read.
+
+use core::time::Duration;
+
+use clap::Args;
+use nested_tls::{Layer, Session};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::config::ServerLayer;
+use super::console::Console;
+use super::diagnosis::Broken;
+use super::failure::Failure;
+use super::link::Link;
+use super::net::{self, Endpoint};
+use super::options::{Outer, ServerOptions};
+use super::pump::{Ending, Flow, pump};
+use super::report::LayerReport;
+use super::serve::tell_begin;
+use super::server::{Accepted, Service, run, tell_end};
+
+/// Be the host: terminate the outer layer, forward the inner one untouched.
+///
+/// Prints `listening on ADDR` first. The end of either direction is passed on as such.
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Endpoint,
+    /// Where the inner layer is terminated
+    #[arg(long, value_name = "ADDR")]
+    forward: Endpoint,
+    /// Serve one connection, and exit with its status
+    #[arg(long)]
+    once: bool,
+    /// How long the outer handshake may take, and the connection forwards
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
+    timeout: Duration,
+    #[command(flatten)]
+    outer: Outer<ServerOptions>,
+}
+
+impl Relay {
+    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+        let console = Console { json, quiet: false };
+        let host = Host {
+            outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
+            forward: self.forward,
+            timeout: self.timeout,
+            console,
+        };
+        run(host, &self.listen, self.once, console).await
+    }
+}
+
+struct Host {
+    outer: ServerLayer,
+    forward: Endpoint,
+    timeout: Duration,
+    console: Console,
+}
+
+impl Service for Host {
+    async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
+        let Accepted { number, tcp, peer } = accepted;
+        let outer = self.outer.setup()?;
+        let setups = [&outer];
+        let mut link = Link::single(&outer, tcp).map_err(|broken| broken.explain(&setups))?;
+        if let Err(broken) = link.handshake(self.timeout).await {
+            link.finish().await;
+            return Err(broken.explain(&setups));
+        }
+        let layer = LayerReport::new(link.machine(), &outer, link.times.outer);
+        tell_begin(self.console, number, &peer, &[layer]);
+        let forward = match net::connect(&self.forward, self.timeout).await {
+            Ok(forward) => forward,
+            Err(failure) => {
+                link.finish().await;
+                return Err(failure);
+            }
+        };
+        let _ = forward.set_nodelay(true);
+        let (input, output) = forward.into_split();
+        let flow = Flow::default();
+        let result = forward_both(&mut link, input, output, &flow).await;
+        match &result {
+            // An end that the target did not make must not look like one that it made.
+            Err(Broken::Input(_)) => drop(link),
+            _ => drop(link.finish().await),
+        }
+        result.map_err(|broken| match broken {
+            Broken::Input(error) | Broken::Output(error) => {
+                Broken::Transport(error).explain(&setups)
+            }
+            broken => broken.explain(&setups),
+        })?;
+        tell_end(self.console, number, flow.sent(), flow.received());
+        Ok(())
+    }
+}
+
+/// The outer layer's plaintext to what stands behind the host, and back.
+pub(crate) async fn forward_both(
+    link: &mut Link<Session>,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin,
+    flow: &Flow,
+) -> Result<(), Broken> {
+    pump(link, input, output, Ending { with_output: false, idle: None }, flow).await
+}

@@ -1,0 +1,153 @@
+//! `serve`: both layers terminated here.
+
+use core::time::Duration;
+
+use clap::Args;
+use nested_tls::{Layer, Ports};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::config::ServerLayer;
+use super::console::{Console, To};
+use super::diagnosis::Broken;
+use super::failure::Failure;
+use super::link::Link;
+use super::net::{self, Endpoint};
+use super::options::{Inner, Outer, ServerOptions};
+use super::pump::{Ending, Flow, pump};
+use super::report::{LayerReport, layers_json};
+use super::server::{Accepted, Service, run, tell_end};
+
+/// Terminate both layers here.
+///
+/// Prints `listening on ADDR` first. With --echo each client gets back what it sends; with --once alone the one connection
+/// is joined to standard input and output; else what clients send is read and dropped.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Endpoint,
+    /// Answer with what comes
+    #[arg(long)]
+    echo: bool,
+    /// Serve one connection, and exit with its status
+    #[arg(long)]
+    once: bool,
+    /// How long each handshake may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
+    timeout: Duration,
+    #[command(flatten)]
+    outer: Outer<ServerOptions>,
+    #[command(flatten)]
+    inner: Inner<ServerOptions>,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+        let console = Console { json, quiet: false };
+        let server = Server {
+            outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
+            inner: ServerLayer::load(Layer::Inner, self.inner.0)?,
+            answer: match (self.echo, self.once) {
+                (true, _) => Answer::Echo,
+                (false, true) => Answer::Standard,
+                (false, false) => Answer::Nothing,
+            },
+            timeout: self.timeout,
+            console,
+        };
+        run(server, &self.listen, self.once, console).await
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Echo,
+    Standard,
+    Nothing,
+}
+
+struct Server {
+    outer: ServerLayer,
+    inner: ServerLayer,
+    answer: Answer,
+    timeout: Duration,
+    console: Console,
+}
+
+impl Service for Server {
+    async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
+        let Accepted { number, tcp, peer } = accepted;
+        let (outer, inner) = (self.outer.setup()?, self.inner.setup()?);
+        let setups = [&outer, &inner];
+        let mut link =
+            Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;
+        let flow = Flow::default();
+        let result = async {
+            link.handshake(self.timeout).await?;
+            tell_begin(self.console, number, &peer, &LayerReport::both(&link, &outer, &inner));
+            self.converse(&mut link, &flow).await
+        }
+        .await;
+        link.finish().await;
+        result.map_err(|broken| broken.explain(&setups))?;
+        tell_end(self.console, number, flow.sent(), flow.received());
+        Ok(())
+    }
+}
+
+impl Server {
+    async fn converse<M: Ports>(&self, link: &mut Link<M>, flow: &Flow) -> Result<(), Broken> {
+        let ending = Ending { with_output: false, idle: Some(self.timeout) };
+        match self.answer {
+            Answer::Echo => {
+                let count = |said: &[u8]| {
+                    flow.count_received(said.len());
+                    flow.count_sent(said.len());
+                };
+                echo(link, count).await
+            }
+            Answer::Standard => {
+                pump(link, tokio::io::stdin(), tokio::io::stdout(), ending, flow).await
+            }
+            Answer::Nothing => {
+                pump(link, tokio::io::empty(), tokio::io::sink(), ending, flow).await
+            }
+        }
+    }
+}
+
+/// Answers with what comes, to the peer's end.
+pub(crate) async fn echo<M: Ports>(
+    link: &mut Link<M>,
+    mut heard: impl FnMut(&[u8]),
+) -> Result<(), Broken> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = link.stream.read(&mut buffer).await?;
+        let said = buffer.get(..n).unwrap_or_default();
+        if said.is_empty() {
+            link.stream.close_write().await?;
+            return Ok(());
+        }
+        heard(said);
+        link.stream.write_all(said).await?;
+        link.stream.flush().await?;
+    }
+}
+
+/// Says who came.
+pub(crate) fn tell_begin(console: Console, number: u64, peer: &str, layers: &[LayerReport]) {
+    console.tell(
+        To::Stderr,
+        || {
+            let mut text = format!("[{number}] {peer}");
+            for layer in layers {
+                let who = layer.peer().unwrap_or_else(|| "anonymous".into());
+                text.push_str(&format!("; {}, {who}", layer.title()));
+            }
+            text
+        },
+        || json!({ "connection": number, "peer": peer, "layers": layers_json(layers) }),
+    );
+}

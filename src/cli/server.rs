@@ -1,0 +1,115 @@
+//! What `serve` and `relay` share: listening, many connections at once, one that fails ends no other.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::console::{Console, To};
+use super::failure::{Failure, Status};
+use super::files::words;
+use super::net::{Endpoint, listen, shown};
+
+/// How long to wait when the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Counted from 1.
+    pub(crate) number: u64,
+    pub(crate) tcp: TcpStream,
+    pub(crate) peer: String,
+}
+
+/// What is done with each connection.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Serves one connection to its end.
+    fn serve(&self, accepted: Accepted) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Serves until a signal comes, or one connection if `once`.
+pub(crate) async fn run(
+    service: impl Service,
+    at: &Endpoint,
+    once: bool,
+    console: Console,
+) -> Result<(), Failure> {
+    let listener = listen(at).await?;
+    let address = shown(listener.local_addr());
+    // A reader that has gone already wants no server.
+    if console.line(To::Stdout, &format!("listening on {address}")).is_err() {
+        return Ok(());
+    }
+    tokio::select! {
+        result = accept(Arc::new(service), listener, once, console) => result,
+        result = signal() => result,
+    }
+}
+
+async fn accept(
+    service: Arc<impl Service>,
+    listener: TcpListener,
+    once: bool,
+    console: Console,
+) -> Result<(), Failure> {
+    // Dropped with this future, and the connections with it.
+    let mut connections = JoinSet::new();
+    for number in 1_u64.. {
+        let (tcp, peer) = loop {
+            match listener.accept().await {
+                Ok(accepted) => break accepted,
+                Err(error) => {
+                    console.note(&format!("can't accept a connection: {}", words(&error)));
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        let accepted = Accepted { number, tcp, peer: peer.to_string() };
+        if once {
+            return service.serve(accepted).await;
+        }
+        let service = service.clone();
+        connections.spawn(async move {
+            if let Err(failure) = service.serve(accepted).await {
+                console.fail(&failure, Some(number));
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    Ok(())
+}
+
+/// Ends when the program is asked to.
+#[cfg(unix)]
+async fn signal() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let fail = |error| no_signals(&error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> Result<(), Failure> {
+    tokio::signal::ctrl_c().await.map_err(|error| no_signals(&error))
+}
+
+fn no_signals(error: &std::io::Error) -> Failure {
+    let reason = format!("can't wait for signals: {}", words(error));
+    Failure::new(Status::Transport, reason, "see the limits of this process")
+}
+
+/// Says how a connection ended well.
+pub(crate) fn tell_end(console: Console, number: u64, sent: u64, received: u64) {
+    console.tell(
+        To::Stderr,
+        || format!("[{number}] ended: {received} bytes received, {sent} sent"),
+        || json!({ "connection": number, "received": received, "sent": sent }),
+    );
+}

@@ -1,0 +1,229 @@
+//! `connect` with `serve` and `relay`: every byte, both ways, to both ends.
+
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    INNER_SERVER, OUTER_SERVER, Server, client, echo_server, finish, have, program, relay, run,
+};
+
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[test]
+fn echoes_every_size_to_the_last_byte() {
+    let server = echo_server(&[]);
+    for len in [0, 1, 5, 16_362, 65_536, 65_537, 1 << 20, 8 << 20] {
+        let data = noise(len);
+        let run = run(&client(&server.address, &["-q"]), &data);
+        run.ends(0, &[]);
+        assert!(run.stdout == data, "{len}: {} came back", run.stdout.len());
+        assert_eq!(run.stderr, "");
+    }
+}
+
+#[test]
+fn every_pair_of_versions() {
+    for outer in ["1.2", "1.3"] {
+        for inner in ["1.2", "1.3"] {
+            let server = echo_server(&["--outer-tls", outer, "--inner-tls", inner]);
+            let data = noise(100_000);
+            let run = run(&client(&server.address, &[]), &data);
+            run.ends(
+                0,
+                &[&format!("outer layer: TLS {outer}"), &format!("inner layer: TLS {inner}")],
+            );
+            assert!(run.stdout == data);
+        }
+    }
+}
+
+#[test]
+fn both_directions_run_at_once() {
+    // More than all buffers hold, with nobody reading the echo until all is written.
+    let server = echo_server(&[]);
+    let mut child = program()
+        .args(client(&server.address, &["-q"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    for round in 0..20_u8 {
+        stdin.write_all(&[round; 1000]).unwrap();
+        let mut back = [0; 1000];
+        stdout.read_exact(&mut back).unwrap();
+        assert_eq!(back, [round; 1000]);
+    }
+    drop(stdin);
+    assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let server = echo_server(&[]);
+    let mut child = program()
+        .args(client(&server.address, &["-q"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    // Until nobody takes it any more.
+    let begun = Instant::now();
+    while stdin.write_all(&[0; 4096]).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it goes on without a reader");
+    }
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_peer_that_ends_first_ends_it_though_input_stays_open() {
+    let arguments = [["serve", "--once"].as_slice(), &OUTER_SERVER, &INNER_SERVER].concat();
+    let mut server = Server::start(&arguments);
+    let mut stdin = server.child.stdin.take().unwrap();
+    stdin.write_all(b"all there is").unwrap();
+    drop(stdin);
+    let mut child = program()
+        .args(client(&server.address, &["-q", "--timeout", "1"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let open = child.stdin.take();
+    let run = finish(child, b"");
+    drop(open);
+    run.ends(0, &[]);
+    assert_eq!(run.text(), "all there is");
+}
+
+#[test]
+fn report_says_what_both_layers_are() {
+    let server = echo_server(&["--inner-alpn", "hsm/1,hsm/2", "--outer-tls", "1.2"]);
+    let text = run(&client(&server.address, &["--report", "--inner-alpn", "hsm/2"]), b"");
+    text.ends(0, &[]);
+    for words in [
+        "outer layer: TLS 1.2",
+        "inner layer: TLS 1.3",
+        "ALPN hsm/2",
+        "accepted: pinned certificate (certs/21a10654.0)",
+        "(customerCA.crt)",
+        "we presented /C=US/O=Throwaway customer/CN=issued client",
+    ] {
+        assert!(text.text().contains(words), "{words:?} is not in {}", text.text());
+    }
+    let json = run(&client(&server.address, &["--report", "--json"]), b"");
+    json.ends(0, &[]);
+    let value: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(value["layers"]["outer"]["certificates"][0]["serial"], "B7FA7A40976CBE82");
+    assert_eq!(value["layers"]["inner"]["accepted"]["file"], "customerCA.crt");
+    assert_eq!(value["layers"]["inner"]["resumed"], false);
+}
+
+#[test]
+fn names_are_checked_where_asked() {
+    let arguments = [
+        ["serve", "--echo", "--inner-cert", "named.crt", "--inner-key", "named.key"].as_slice(),
+        &OUTER_SERVER,
+    ]
+    .concat();
+    let server = Server::start(&arguments);
+    let inner = |more: &[&'static str]| {
+        let mut arguments = vec!["connect", server.address.as_str()];
+        arguments.extend(crate::support::OUTER_CLIENT);
+        arguments.extend(["--inner-ca", "customerCA.crt"]);
+        arguments.extend(more);
+        run(&arguments, b"named")
+    };
+    assert_eq!(inner(&["--inner-name", "hsm.test"]).ends(0, &[]).text(), "named");
+    inner(&["--inner-name", "other.test"])
+        .ends(5, &["inner TLS", "certificate for another name", "other.test", "hsm.test"]);
+    inner(&[]).ends(2, &["--inner-name", "--inner-no-name-check"]);
+}
+
+#[test]
+fn openssl_stands_behind_the_relay() {
+    if !have("openssl") {
+        return;
+    }
+    for version in ["-tls1_2", "-tls1_3"] {
+        let mut server = std::process::Command::new("openssl")
+            .current_dir(crate::support::files())
+            .args(["s_server", "-accept", "127.0.0.1:0", "-rev", version])
+            .args(["-cert", "hsm.crt", "-key", "hsm.key", "-naccept", "1"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(server.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("ACCEPT ") {
+            line.clear();
+            assert_ne!(std::io::BufRead::read_line(&mut lines, &mut line).unwrap(), 0);
+        }
+        let address = line.trim_end().trim_start_matches("ACCEPT ").to_owned();
+        // It waits for someone to read what it says.
+        thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        let relay = relay(&address, &[]);
+        let mut child = program()
+            .args(client(&relay.address, &[]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"drawer\n").unwrap();
+        let mut answer = [0; 7];
+        child.stdout.as_mut().unwrap().read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"reward\n");
+        drop(stdin);
+        let run = finish(child, b"");
+        // Whether s_server says goodbye is its own affair; if not, that must not look like an end.
+        assert!(matches!(run.status, Some(0 | 6)), "{run:?}");
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
+#[test]
+fn openssl_sees_the_outer_layer_as_in_the_seed() {
+    if !have("openssl") {
+        return;
+    }
+    let server = echo_server(&[]);
+    let output = std::process::Command::new("sh")
+        .current_dir(crate::support::files())
+        .arg("-c")
+        .arg(format!(
+            "openssl s_client -connect {} -cert default.crt -key default.key 2>/dev/null </dev/null | \
+             openssl x509 -subject -issuer -serial -noout -nameopt compat",
+            server.address
+        ))
+        .output()
+        .unwrap();
+    let seed = "/C=US/ST=Virginia/L=Herndon/O=AWS/OU=AWS Cryptography/CN=CloudHSM/emailAddress=cloudhsm-team@amazon.com";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("subject={seed}\nissuer={seed}\nserial=B7FA7A40976CBE82\n")
+    );
+}

@@ -55,7 +55,7 @@ impl LayerReport {
             .own
             .as_ref()
             .filter(|_| !is_client || testimony.asked.as_ref().is_some_and(|asked| asked.usable))
-            .map(|own| own.subject());
+            .map(super::config::Own::subject);
         Self {
             layer: setup.layer,
             certificates: certificates.collect(),

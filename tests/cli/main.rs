@@ -3,6 +3,7 @@
 
 mod conversation;
 mod demonstration;
+#[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 
 #[path = "../../src/cli/pki.rs"]

@@ -108,3 +108,63 @@ impl<M: Ports> Link<M> {
         machine
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use nested_tls::Role;
+    use nested_tls::identity::{Pin, Pinned};
+    use rustls::crypto::ring;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConfig, ServerConfig};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::pki::{Period, Shape, Subject, Template};
+    use crate::witness::Witness;
+
+    /// A client and a server of one layer, connected.
+    pub(crate) async fn pair() -> (Link<Session>, Link<Session>) {
+        let period = Period::around(rustls::pki_types::UnixTime::now().as_secs());
+        let subject = Subject::customer("server");
+        let server = Template::new(subject, Shape::Authority, period).self_signed().unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let pin = Pin::certificate(server.der.clone().into());
+        let rule = Pinned::new(vec![pin], provider.clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(rule))
+            .with_no_client_auth();
+        let key = PrivateKeyDer::try_from(server.key).unwrap();
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![server.der.into()], key)
+            .unwrap();
+        let setup = |role| Setup {
+            layer: Layer::Outer,
+            role,
+            witness: Arc::new(Witness::default()),
+            own: None,
+        };
+        let name = "server".try_into().unwrap();
+        let client = setup(Role::client(client, name));
+        let server = setup(Role::server(server));
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tcp, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut client = Link::single(&client, tcp.unwrap()).unwrap();
+        let mut server = Link::single(&server, accepted.unwrap().0).unwrap();
+        let limit = Duration::from_secs(10);
+        let (one, other) = tokio::join!(client.handshake(limit), server.handshake(limit));
+        one.unwrap();
+        other.unwrap();
+        (client, server)
+    }
+}

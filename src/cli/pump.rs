@@ -159,6 +159,8 @@ async fn download<M: Ports>(
             return Err(error.into());
         }
         if space.filled().is_empty() {
+            // The shutdown of tokio's standard output does not wait for what was written.
+            output.flush().await.map_err(Broken::Output)?;
             return output.shutdown().await.map_err(Broken::Output);
         }
         output.write_all(space.filled()).await.map_err(Broken::Output)?;
@@ -166,5 +168,55 @@ async fn download<M: Ports>(
         if !lock(shared).machine().readiness().plain_out {
             output.flush().await.map_err(Broken::Output)?;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use core::task::{Context, Poll};
+
+    use super::*;
+    use crate::link::tests::pair;
+
+    /// As `tokio::io::stdout()`: what is written counts when it is flushed, and a shutdown does not flush.
+    #[derive(Default)]
+    struct Lazy {
+        held: Vec<u8>,
+        out: Vec<u8>,
+    }
+
+    impl AsyncWrite for &mut Lazy {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(buf);
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let this = &mut **self;
+            this.out.append(&mut this.held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn output_is_flushed_when_the_end_comes_with_the_last_bytes() {
+        let (mut client, mut server) = pair().await;
+        let machine = server.stream.machine_mut();
+        assert_eq!(machine.plain_write(b"the last bytes").unwrap(), 14);
+        server.stream.close_write().await.unwrap();
+        let mut output = Lazy::default();
+        let ending = Ending { with_output: true, idle: None };
+        let nothing = tokio::io::empty();
+        pump(&mut client, nothing, &mut output, ending, &Flow::default()).await.unwrap();
+        assert_eq!(output.out, b"the last bytes");
     }
 }

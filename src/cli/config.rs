@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nested_tls::identity::{
-    AnyOf, Authority, Certificate, ClientKey, HashedDir, IssuedBy, NamePolicy, Pin, Pinned, Rule,
-    TimePolicy, certificates_from_pem,
+    AnyOf, Authority, Certificate, ClientKey, HashedDir, IssuedBy, NamePolicy, Pin, Pinned,
+    PublicRoots, Rule, TimePolicy, certificates_from_pem,
 };
 use nested_tls::{Layer, Role};
 use rustls::client::Resumption;
@@ -20,7 +20,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 use super::failure::Failure;
 use super::files::Source;
 use super::options::{ClientOptions, CommonOptions, ServerOptions, Version, option};
-use super::witness::{PublicRoots, Witness};
+use super::witness::Witness;
 
 /// One layer of one connection, ready to shake hands.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ enum ServerRule {
     Pinned(Pinned),
     IssuedBy(IssuedBy),
     AnyOf(Vec<Arc<dyn Rule>>),
-    PublicRoots,
+    PublicRoots(PublicRoots),
 }
 
 impl ClientLayer {
@@ -92,10 +92,7 @@ impl ClientLayer {
                     .map_err(|error| impossible(self.layer, error))?
                     .observed_by(observer),
             ),
-            ServerRule::PublicRoots => Arc::new(
-                PublicRoots::new(self.provider.clone(), observer)
-                    .map_err(|error| impossible(self.layer, error))?,
-            ),
+            ServerRule::PublicRoots(rule) => Arc::new(rule.clone().observed_by(observer)),
         };
         let common = &self.options.common;
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
@@ -215,7 +212,7 @@ fn server_rule(
             let remedy = format!("drop {}", option(layer, "ignore-expiry"));
             return Err(Failure::usage(reason, remedy).on(layer));
         }
-        return Ok(ServerRule::PublicRoots);
+        return Ok(ServerRule::PublicRoots(PublicRoots::new(provider.clone())));
     }
     let refuse = |error| impossible(layer, error);
     if options.ca.is_empty() {

@@ -38,17 +38,11 @@ impl LayerReport {
         let info = machine.layer(setup.layer).cloned().unwrap_or_default();
         let certificates = info.peer_certificates.iter().flatten().map(|der| der.to_vec());
         let testimony = setup.witness.testimony();
-        let accepted = match (testimony.acceptance(), &testimony.public) {
-            (Some(accepted), _) => Some(Accepted {
-                rule: accepted.rule.clone(),
-                file: accepted.file.clone(),
-                notes: accepted.notes.iter().map(ToString::to_string).collect(),
-            }),
-            (None, Some(rule)) => {
-                Some(Accepted { rule: rule.clone(), file: None, notes: Vec::new() })
-            }
-            (None, None) => None,
-        };
+        let accepted = testimony.acceptance().map(|accepted| Accepted {
+            rule: accepted.rule.clone(),
+            file: accepted.file.clone(),
+            notes: accepted.notes.iter().map(ToString::to_string).collect(),
+        });
         // A client shows its certificate only where it is asked for one.
         let is_client = matches!(setup.role, nested_tls::Role::Client { .. });
         let presented = setup

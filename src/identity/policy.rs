@@ -144,7 +144,7 @@ fn check_alternative_name(leaf: &Certificate<'_>, expected: &ServerName<'_>) -> 
 }
 
 /// A server's name for people; `ServerName` itself shows addresses only with std.
-fn shown(name: &ServerName<'_>) -> String {
+pub(super) fn shown(name: &ServerName<'_>) -> String {
     match name {
         ServerName::DnsName(name) => name.as_ref().into(),
         ServerName::IpAddress(IpAddr::V4(four)) => address(four.as_ref()),

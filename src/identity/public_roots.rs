@@ -1,5 +1,6 @@
 //! Public authorities, for a layer that faces a public host.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use super::certificate::Certificate;
 use super::chain;
 use super::error::{Error, Problem};
-use super::policy::{NamePolicy, Peer, TimePolicy, check_time};
+use super::policy::{self, NamePolicy, Peer, TimePolicy, check_time};
 use super::rule::{Acceptance, Common, Presented, Rule, impl_verifiers};
 
 /// Accepts a server that one of Mozilla's public authorities certified for the name of the connection.
@@ -58,8 +59,9 @@ impl Rule for PublicRoots {
             .map_err(refuse)?;
         check_time(&leaf, TimePolicy::Strict, presented.now)?;
         NamePolicy::ServerName.check(&leaf, presented.name)?;
+        let name = presented.name.map_or_else(String::new, policy::shown);
         Ok(Acceptance {
-            rule: String::from("issued by a public authority"),
+            rule: format!("issued by a public authority, for {name}"),
             file: None,
             notes: Vec::new(),
         })

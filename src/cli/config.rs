@@ -110,6 +110,7 @@ impl ClientLayer {
         // A resumed handshake would skip the rule that this program is asked to apply.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = alpn(common);
+        config.enable_sni = self.options.name.is_some() || !self.options.cloudhsm;
         Ok(Setup {
             layer: self.layer,
             role: Role::client(config, self.name.clone()),
@@ -238,8 +239,8 @@ fn server_rule(
     let issued = IssuedBy::new(trust.authorities, names.clone(), provider.clone())
         .map_err(refuse)?
         .time(time)
-        .also_pinned(pins.clone())
-        .through_intermediates();
+        .also_pinned(pins.clone());
+    let issued = if options.cloudhsm { issued } else { issued.through_intermediates() };
     // As OpenSSL's -CApath: a self-signed certificate in the directory is its own authority. With pins besides, both
     // must hold, and a pinned certificate needs no other word.
     if trust.of_directories.is_empty() || !pins.is_empty() {
@@ -304,6 +305,11 @@ fn load_pins(layer: Layer, option: &'static str, paths: &[PathBuf]) -> Result<Ve
     let mut pins = Vec::new();
     for path in paths {
         let source = Source { layer, option, path };
+        if path.is_dir() {
+            let directory = HashedDir::read(path).map_err(|error| source.refused(error))?;
+            pins.extend(directory.pins());
+            continue;
+        }
         let certificates =
             certificates_from_pem(&source.read()?).map_err(|error| source.refused(error))?;
         for certificate in certificates {

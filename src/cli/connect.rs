@@ -2,12 +2,14 @@
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, IsTerminal as _};
+use std::path::PathBuf;
 
 use clap::Args;
 use nested_tls::{Layer, Nested, Ports as _};
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::cloudhsm;
 use super::config::{ClientLayer, Setup};
 use super::console::{Console, To};
 use super::diagnosis::Broken;
@@ -40,6 +42,9 @@ pub(crate) struct Connect {
     /// How long each phase may take: TCP, the outer handshake, the inner handshake
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
+    /// Fill what the options of both layers leave open from a CloudHSM client directory, or its configuration
+    #[arg(long, value_name = "PATH")]
+    cloudhsm: Option<PathBuf>,
     #[command(flatten)]
     outer: Outer<ClientOptions>,
     #[command(flatten)]
@@ -47,8 +52,11 @@ pub(crate) struct Connect {
 }
 
 impl Connect {
-    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
         let console = Console { json, quiet: self.quiet };
+        if let Some(path) = &self.cloudhsm {
+            cloudhsm::only(path)?.fill(&mut self.outer.0, &mut self.inner.0);
+        }
         let host = Some(self.to.host.as_str());
         let outer = ClientLayer::load(Layer::Outer, self.outer.0, host)?.setup()?;
         let inner = ClientLayer::load(Layer::Inner, self.inner.0, None)?.setup()?;

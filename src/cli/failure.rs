@@ -77,8 +77,12 @@ impl Failure {
 
     /// A refused certificate, key or file.
     pub(crate) fn identity(status: Status, layer: Layer, error: &identity::Error) -> Self {
+        Self::unlayered(status, error).on(layer)
+    }
+
+    /// The same about a file that belongs to no layer.
+    pub(crate) fn unlayered(status: Status, error: &identity::Error) -> Self {
         let failure = Self::new(status, error.problem().as_str(), error.remedy())
-            .on(layer)
             .compared(error.expected(), error.found());
         match error.file() {
             Some(file) => failure.in_file(file),

@@ -24,33 +24,8 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     /// The whole file.
     pub(crate) fn read(self) -> Result<Vec<u8>, Failure> {
-        let refuse = |reason: String, remedy: &str| {
-            Failure::usage(reason, remedy).on(self.layer).at(self.path)
-        };
-        let option = option(self.layer, self.option);
-        if self.path.is_dir() {
-            return Err(refuse(format!("{option} names a directory"), "name a PEM file"));
-        }
-        let mut bytes = Vec::new();
-        let read =
-            File::open(self.path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
-        match read {
-            Ok(_) if bytes.len() as u64 == LARGEST => {
-                Err(refuse(format!("the file of {option} has no end"), "name a PEM file"))
-            }
-            Ok(_) => Ok(bytes),
-            Err(error) => {
-                let remedy = match error.kind() {
-                    ErrorKind::NotFound => "check the path",
-                    ErrorKind::PermissionDenied => "give this user the right to read it",
-                    _ => "check that the path names a readable file",
-                };
-                Err(refuse(
-                    format!("the file of {option} can't be read: {}", words(&error)),
-                    remedy,
-                ))
-            }
-        }
+        let what = format!("the file of {}", option(self.layer, self.option));
+        read(self.path, &what).map_err(|failure| failure.on(self.layer))
     }
 
     /// Says which file a refusal is about.
@@ -62,6 +37,30 @@ impl Source<'_> {
     /// The path as text.
     pub(crate) fn name(self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// The whole of a file, which `what` names.
+pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    let refuse = |reason: String, remedy: &str| Err(Failure::usage(reason, remedy).at(path));
+    if path.is_dir() {
+        return refuse(format!("{what} is a directory"), "name a file");
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 == LARGEST => {
+            refuse(format!("{what} has no end"), "name an ordinary file")
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => {
+            let remedy = match error.kind() {
+                ErrorKind::NotFound => "check the path",
+                ErrorKind::PermissionDenied => "give this user the right to read it",
+                _ => "check that the path names a readable file",
+            };
+            refuse(format!("{what} can't be read: {}", words(&error)), remedy)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `nested-tls`: does my nested TLS work, and if not, why?
 #![allow(clippy::result_large_err, reason = "a failure is told once, then the program ends")]
 
+mod cloudhsm;
 mod config;
 mod connect;
 mod console;

@@ -24,16 +24,25 @@ pub(crate) struct ClientOptions {
     pub(crate) webpki_roots: bool,
     pub(crate) name: Option<String>,
     pub(crate) no_name_check: bool,
+    /// The layer is CloudHSM's, not typed but filled in: what an authority did not sign itself is refused, and no name
+    /// leaves in the clear unless it was asked for.
+    pub(crate) cloudhsm: bool,
     pub(crate) common: CommonOptions,
 }
 
 impl PerLayer for ClientOptions {
     fn options() -> Vec<Arg> {
         let mut options = vec![
-            path("ca", "Accept a server whose certificate an authority of this PEM file issued")
-                .action(ArgAction::Append),
-            path("pin", "Accept this very server certificate; with --ca, both must hold")
-                .action(ArgAction::Append),
+            path(
+                "ca",
+                "Accept a server whose certificate an authority of this PEM file or hashed directory issued",
+            )
+            .action(ArgAction::Append),
+            path(
+                "pin",
+                "Accept this very server certificate, or one of a hashed directory; with --ca, both must hold",
+            )
+            .action(ArgAction::Append),
             value("pin-spki", "HEX", "Accept this server key: SHA-256 of its SubjectPublicKeyInfo")
                 .value_parser(ValueParser::new(spki_hash))
                 .action(ArgAction::Append),
@@ -53,6 +62,7 @@ impl PerLayer for ClientOptions {
             webpki_roots: values.flag("webpki-roots"),
             name: values.one("name"),
             no_name_check: values.flag("no-name-check"),
+            cloudhsm: false,
             common: CommonOptions::take(values),
         }
     }
@@ -69,8 +79,11 @@ pub(crate) struct ServerOptions {
 impl PerLayer for ServerOptions {
     fn options() -> Vec<Arg> {
         let mut options = vec![
-            path("client-ca", "Require a client certificate that an authority of this file issued")
-                .action(ArgAction::Append),
+            path(
+                "client-ca",
+                "Require a client certificate that an authority of this file or hashed directory issued",
+            )
+            .action(ArgAction::Append),
             path("client-pin", "Require this client certificate; with --client-ca, either will do")
                 .action(ArgAction::Append),
         ];

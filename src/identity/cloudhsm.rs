@@ -64,6 +64,9 @@ pub struct ClientPaths {
     pub inner_client: Option<(PathBuf, PathBuf)>,
     /// The hosts of the configuration, with their ports.
     pub servers: Vec<(String, u16)>,
+    /// Whether the client's own libraries bring certificates of the host and of a client along, as those of SDK 5 do:
+    /// then it works without these files, though nothing else does.
+    pub bundled: bool,
 }
 
 impl ClientPaths {
@@ -78,6 +81,7 @@ impl ClientPaths {
             customer_ca: directory.join("customerCA.crt"),
             inner_client: None,
             servers: Vec::new(),
+            bundled: false,
         }
     }
 }

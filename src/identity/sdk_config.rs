@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -11,33 +12,55 @@ use super::cloudhsm::ClientPaths;
 use super::error::{Error, Problem};
 
 impl ClientPaths {
-    /// Reads the paths out of a configuration; what it does not name is looked for in `directory`.
+    /// Reads the paths out of the configuration of one cluster; what it does not name is looked for in `directory`.
     ///
     /// SDK 5 keeps the host's certificates inside its libraries and names no directory of them: they are expected in
     /// `certs/` of `directory`, as SDK 3 installs them.
     ///
     /// # Errors
+    /// As [`ClientPaths::each_from_config`], and [`Problem::Configuration`] for several clusters.
+    pub fn from_config(json: &[u8], directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let mut clusters = Self::each_from_config(json, directory)?;
+        match (clusters.pop(), clusters.len()) {
+            (Some(only), 0) => Ok(only),
+            (_, more) => Err(Error::new(
+                Problem::Configuration,
+                "one cluster",
+                format!("{} clusters", more + 1),
+            )),
+        }
+    }
+
+    /// Reads the paths of each cluster of a configuration, at least one.
+    ///
+    /// # Errors
     /// [`Problem::Configuration`] for what is not JSON, names no cluster, has a value of a wrong kind, or half of a
     /// pair of certificate and key.
-    pub fn from_config(json: &[u8], directory: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn each_from_config(json: &[u8], directory: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
         let directory = directory.as_ref();
         let config: Value = serde_json::from_slice(json)
             .map_err(|error| Error::new(Problem::Configuration, "JSON", format!("{error}")))?;
-        let mut paths = Self::in_directory(directory);
-        let found = match (config.pointer("/clusters/0/cluster"), config.get("ssl")) {
-            (Some(cluster), _) => read_sdk_5(cluster, directory, &mut paths),
-            (None, Some(_)) => read_sdk_3(&config, directory, &mut paths),
-            (None, None) => Err(Error::new(
+        match (config.get("clusters").and_then(Value::as_array), config.get("ssl")) {
+            (Some(clusters), _) if !clusters.is_empty() => clusters
+                .iter()
+                .map(|entry| match entry.get("cluster") {
+                    Some(cluster) => read_sdk_5(cluster, directory),
+                    None => Err(wrong("clusters", "a cluster in each entry", entry)),
+                })
+                .collect(),
+            (None, Some(_)) => Ok(Vec::from([read_sdk_3(&config, directory)?])),
+            _ => Err(Error::new(
                 Problem::Configuration,
                 "clusters with a cluster (SDK 5), or ssl (SDK 3)",
                 "neither",
             )),
-        };
-        found.map(|()| paths)
+        }
     }
 }
 
-fn read_sdk_5(cluster: &Value, directory: &Path, paths: &mut ClientPaths) -> Result<(), Error> {
+fn read_sdk_5(cluster: &Value, directory: &Path) -> Result<ClientPaths, Error> {
+    let mut paths = ClientPaths::in_directory(directory);
+    paths.bundled = true;
     if let Some(path) = path(cluster, "/hsm_ca_file", directory)? {
         paths.customer_ca = path;
     }
@@ -57,10 +80,11 @@ fn read_sdk_5(cluster: &Value, directory: &Path, paths: &mut ClientPaths) -> Res
             }
         }
     }
-    Ok(())
+    Ok(paths)
 }
 
-fn read_sdk_3(config: &Value, directory: &Path, paths: &mut ClientPaths) -> Result<(), Error> {
+fn read_sdk_3(config: &Value, directory: &Path) -> Result<ClientPaths, Error> {
+    let mut paths = ClientPaths::in_directory(directory);
     if let Some(path) = path(config, "/client/e2e_owner_crt_path", directory)? {
         paths.customer_ca = path;
     }
@@ -74,7 +98,7 @@ fn read_sdk_3(config: &Value, directory: &Path, paths: &mut ClientPaths) -> Resu
     if let Some(server) = config.get("server") {
         paths.servers.push(address(server)?);
     }
-    Ok(())
+    Ok(paths)
 }
 
 /// Both of a certificate and its key, or neither.

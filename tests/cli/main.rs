@@ -1,6 +1,7 @@
 //! The program, as a user runs it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cloudhsm;
 mod conversation;
 mod demonstration;
 #[allow(dead_code, reason = "the whole set of helpers")]

@@ -254,7 +254,7 @@ pub(crate) fn directory(name: &str) -> PathBuf {
     path
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = rustls::pki_types::UnixTime::now();
     now.as_secs()
 }

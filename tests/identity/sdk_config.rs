@@ -39,7 +39,21 @@ fn sdk_5() {
 #[test]
 fn sdk_5_without_settings_has_the_layout_of_the_directory() {
     let paths = read(r#"{"clusters": [{"type": "hsm1", "cluster": {}}]}"#).unwrap();
-    assert_eq!(paths, ClientPaths::in_directory("/opt/cloudhsm/etc"));
+    assert!(paths.bundled);
+    let mut expected = ClientPaths::in_directory("/opt/cloudhsm/etc");
+    expected.bundled = true;
+    assert_eq!(paths, expected);
+}
+
+#[test]
+fn several_clusters() {
+    let json = r#"{"clusters": [{"cluster": {"hsm_ca_file": "a.crt"}},
+        {"cluster": {"hsm_ca_file": "b.crt"}}]}"#;
+    let error = read(json).unwrap_err();
+    assert_eq!((error.expected(), error.found()), ("one cluster", "2 clusters"));
+    let each = ClientPaths::each_from_config(json.as_bytes(), "/etc").unwrap();
+    let files: Vec<_> = each.iter().map(|paths| paths.customer_ca.to_str().unwrap()).collect();
+    assert_eq!(files, ["/etc/a.crt", "/etc/b.crt"]);
 }
 
 #[test]
@@ -62,6 +76,7 @@ fn what_a_configuration_may_not_say() {
         ("".to_owned(), "JSON"),
         ("[]".to_owned(), "clusters"),
         (r#"{"clusters": []}"#.to_owned(), "clusters"),
+        (r#"{"clusters": [{"cluster": {}}, {}]}"#.to_owned(), "clusters: a cluster in each"),
         (cluster(r#""hsm_ca_file": 7"#), "hsm_ca_file: a path"),
         (
             cluster(r#""client_cert_hsm_tls_path": """#),

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    INNER_SERVER, OUTER_SERVER, Server, client, echo_server, finish, have, program, relay, run,
+    INNER_SERVER, OUTER_SERVER, Server, client, echo_server, finish, program, relay, run,
 };
+use crate::tools::have;
 
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

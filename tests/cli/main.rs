@@ -9,3 +9,7 @@ mod support;
 
 #[path = "../../src/cli/pki.rs"]
 mod pki;
+
+#[path = "../support/tools.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod tools;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
+use std::{fs, process};
 
 use crate::pki::{ClientIdentity, Issued, Options, Period, Pki, Shape, Subject, Template};
 
@@ -272,19 +272,4 @@ pub(crate) fn proxy(
         serve(client, server);
     });
     address
-}
-
-/// Whether a program of the system is there; in CI it must be.
-pub(crate) fn have(name: &str) -> bool {
-    let found = Command::new(name)
-        .arg("version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    if !found {
-        assert!(env::var_os("CI").is_none(), "{name} is not installed, and CI needs it");
-        println!("skipped: {name} is not installed");
-    }
-    found
 }

@@ -11,7 +11,8 @@ use rustls::pki_types::CertificateDer;
 use crate::forge::{
     Draft, Key, Kind, basic_constraints, certificate_pem, cn, now, provider, seed_name,
 };
-use crate::names::{Scratch, has_openssl};
+use crate::names::Scratch;
+use crate::tools::have;
 
 fn selfie(unit: &str, key: &Key) -> CertificateDer<'static> {
     let name = seed_name(unit);
@@ -161,7 +162,7 @@ fn a_directory_of_authorities_names_the_one_that_is_none() {
 /// A directory that OpenSSL made itself: we find what it finds.
 #[test]
 fn reads_what_openssl_rehash_makes() {
-    if !has_openssl("reads_what_openssl_rehash_makes") {
+    if !have("openssl") {
         return;
     }
     let scratch = Scratch::new("rehash");

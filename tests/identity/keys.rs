@@ -5,7 +5,7 @@ use std::process::Command;
 use nested_tls::identity::{ClientKey, Problem, private_key_from_pem};
 
 use crate::forge::{Draft, Key, Kind, certificate_pem, cn, pem, provider};
-use crate::names::has_openssl;
+use crate::tools::have;
 
 #[test]
 fn a_key_is_compared_with_its_certificate() {
@@ -69,7 +69,7 @@ fn texts_with_something_else_in_them() {
 /// The encodings in which openssl writes keys.
 #[test]
 fn keys_as_openssl_writes_them() {
-    if !has_openssl("keys_as_openssl_writes_them") {
+    if !have("openssl") {
         return;
     }
     let make =

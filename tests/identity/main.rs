@@ -20,3 +20,7 @@ mod parsers;
 mod public_roots;
 #[cfg(feature = "cli")]
 mod sdk_config;
+
+#[path = "../support/tools.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod tools;

@@ -9,6 +9,7 @@ use crate::forge::{
     BMP, Draft, IA5, Key, Kind, NUMERIC, PRINTABLE, T61, UNIVERSAL, UTF8, attribute,
     certificate_pem, cn, dns_name, extension, hsm_name, name, seed_name, seq, tlv,
 };
+use crate::tools::have;
 
 /// A directory of its own for one test, removed at the end.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -26,16 +27,6 @@ impl Drop for Scratch {
         // What is left behind lies in the system's directory for temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// Whether the `openssl` command is there; says so if not.
-pub(crate) fn has_openssl(test: &str) -> bool {
-    let found =
-        Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success());
-    if !found {
-        println!("skipped: {test}: no openssl command on this machine");
-    }
-    found
 }
 
 fn openssl(arguments: &[&str]) -> String {
@@ -165,7 +156,7 @@ fn subjects() -> Vec<Vec<u8>> {
 
 #[test]
 fn names_hashes_and_serials_agree_with_openssl() {
-    if !has_openssl("names_hashes_and_serials_agree_with_openssl") {
+    if !have("openssl") {
         return;
     }
     let scratch = Scratch::new("names");

@@ -14,7 +14,8 @@ use crate::forge::{
     Draft, Key, Kind, SERVER_AUTH, basic_constraints, cn, dns_name, hsm_name, key_usage, now,
     provider, purpose, request, seed_name,
 };
-use crate::names::{Scratch, has_openssl};
+use crate::names::Scratch;
+use crate::tools::have;
 
 /// Whatever both read, they read alike; returns whether ours and webpki's accept.
 fn compare(bytes: &[u8]) -> (bool, bool) {
@@ -151,7 +152,7 @@ fn damaged_requests() {
 /// The commands of AWS' guide to initialising a cluster, with the openssl of this machine.
 #[test]
 fn certificates_made_by_the_commands_of_the_guide() {
-    if !has_openssl("certificates_made_by_the_commands_of_the_guide") {
+    if !have("openssl") {
         return;
     }
     let scratch = Scratch::new("guide");

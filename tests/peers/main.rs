@@ -5,3 +5,7 @@ mod certificates;
 
 #[path = "../../src/cli/pki.rs"]
 mod pki;
+
+#[path = "../support/tools.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
+mod tools;

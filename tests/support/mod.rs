@@ -12,3 +12,4 @@ pub mod party;
 pub mod pki;
 pub mod schedule;
 pub mod setup;
+pub mod tools;

@@ -44,6 +44,7 @@
 //! |---|---|
 //! | `std` (default) | [`adapter::blocking`], certificate files and directories, error sources |
 //! | `tokio` | `adapter::tokio` |
+//! | `http-connect` | `preamble::HttpConnect`: a tunnel through an HTTP proxy |
 //! | `ring`, `aws-lc-rs` | rustls' providers of those names; the core takes any provider |
 //! | `webpki-roots` | public roots, for a layer that faces a public host |
 //! | `fips` | rustls' FIPS provider |
@@ -68,6 +69,9 @@ extern crate std;
 pub mod adapter;
 pub mod identity;
 mod nested;
+#[cfg(feature = "http-connect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http-connect")))]
+pub mod preamble;
 
 pub use nested::{
     Direct, Error, ErrorKind, Event, Fault, Framing, FramingError, Layer, LayerInfo, Limits,

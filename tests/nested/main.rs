@@ -8,5 +8,7 @@ mod chunking;
 mod flights;
 mod framings;
 mod handshakes;
+#[cfg(feature = "http-connect")]
+mod http_connect;
 mod preamble;
 mod records;

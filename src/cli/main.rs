@@ -9,6 +9,7 @@ mod demo;
 mod diagnosis;
 mod failure;
 mod files;
+mod inspect;
 mod link;
 mod net;
 mod options;
@@ -46,6 +47,7 @@ enum Command {
     Connect(Box<connect::Connect>),
     Serve(Box<serve::Serve>),
     Relay(Box<relay::Relay>),
+    Inspect(inspect::Inspect),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +74,7 @@ fn run(json: bool, command: Command) -> Result<(), Failure> {
             Command::Connect(connect) => connect.run(json).await,
             Command::Serve(serve) => serve.run(json).await,
             Command::Relay(relay) => relay.run(json).await,
+            Command::Inspect(inspect) => inspect.run(json),
         }
     });
     // A read of standard input may never return.

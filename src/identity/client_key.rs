@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::asn1::Reader;
-use super::certificate::{Certificate, SpkiView, encoding_error};
+use super::certificate::{Certificate, KeyKind, SpkiView, encoding_error};
 use super::error::{Error, Problem};
 use super::pem::{certificates_from_pem, private_key_from_pem};
 use super::rule::{Observer, OwnCertificate};
@@ -63,19 +63,10 @@ impl ClientKey {
             ));
         };
         let leaf = Certificate::from_der(leaf)?;
-        let key = provider.key_provider.load_private_key(key).map_err(|error| {
-            Error::new(
-                Problem::UnsupportedKey,
-                "a key that the provider can use",
-                error.to_string(),
-            )
-        })?;
+        let key = load(key, provider)?;
         if let Some(public) = key.public_key() {
             if public != leaf.spki() {
-                let of_key = Reader::new(&public)
-                    .any()
-                    .and_then(SpkiView::parse)
-                    .map_err(|malformed| encoding_error("a public key", malformed))?;
+                let kind = kind_of(&public)?;
                 return Err(Error::new(
                     Problem::KeyMismatch,
                     format!(
@@ -83,7 +74,7 @@ impl ClientKey {
                         leaf.subject().compat(),
                         leaf_key(&leaf, provider)
                     ),
-                    format!("{} {}", of_key.kind(), short_hash(provider, &public)),
+                    format!("{kind} {}", short_hash(provider, &public)),
                 ));
             }
         }
@@ -137,6 +128,51 @@ impl ResolvesServerCert for ClientKey {
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.certified.clone())
     }
+}
+
+/// The public half of a private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublicKey {
+    /// The kind and size of the key.
+    pub kind: KeyKind,
+    /// The key with its algorithm.
+    pub spki: SubjectPublicKeyInfoDer<'static>,
+    /// SHA-256 of `spki`. `None` if the provider has no SHA-256.
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl PublicKey {
+    /// Takes the public half of a private key: the same as in the certificate that belongs to it.
+    ///
+    /// # Errors
+    /// [`Problem::UnsupportedKey`] for a key that the provider can't use, or can't tell the public half of.
+    pub fn of(private: PrivateKeyDer<'static>, provider: &CryptoProvider) -> Result<Self, Error> {
+        let key = load(private, provider)?;
+        let Some(spki) = key.public_key().map(SubjectPublicKeyInfoDer::into_owned) else {
+            return Err(Error::new(
+                Problem::UnsupportedKey,
+                "a key that tells its public half",
+                "one that keeps it to itself",
+            ));
+        };
+        let sha256 = super::certificate::sha256(provider, &spki);
+        Ok(Self { kind: kind_of(&spki)?, spki, sha256 })
+    }
+}
+
+fn load(
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn SigningKey>, Error> {
+    provider.key_provider.load_private_key(key).map_err(|error| {
+        Error::new(Problem::UnsupportedKey, "a key that the provider can use", error.to_string())
+    })
+}
+
+fn kind_of(spki: &[u8]) -> Result<KeyKind, Error> {
+    let view = Reader::new(spki).any().and_then(SpkiView::parse);
+    view.map(|view| view.kind()).map_err(|malformed| encoding_error("a public key", malformed))
 }
 
 fn leaf_key(leaf: &Certificate<'_>, provider: &CryptoProvider) -> String {

@@ -4,7 +4,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 
 use super::asn1::{BIT_STRING, CONTEXT_0, INTEGER, Malformed, Reader, SEQUENCE, whole_bits};
-use super::certificate::{KeyKind, Signed, SpkiView, encoding_error};
+use super::certificate::{KeyKind, Signed, SpkiView, encoding_error, sha256};
 use super::error::Error;
 use super::name::Name;
 use super::signature;
@@ -71,6 +71,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn key(&self) -> KeyKind {
         self.spki.kind()
+    }
+
+    /// SHA-256 of that key with its algorithm. `None` if the provider has no SHA-256.
+    #[must_use]
+    pub fn spki_sha256(&self, provider: &CryptoProvider) -> Option<[u8; 32]> {
+        sha256(provider, self.spki.whole)
     }
 
     /// Verifies that whoever asks holds the key.

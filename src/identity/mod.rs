@@ -49,7 +49,7 @@ mod time;
 pub use any_of::AnyOf;
 pub use authority::Authority;
 pub use certificate::{Certificate, KeyKind};
-pub use client_key::ClientKey;
+pub use client_key::{ClientKey, PublicKey};
 pub use csr::Request;
 pub use error::{Error, Problem};
 pub use hashed_dir::{HashedDir, HashedEntry};

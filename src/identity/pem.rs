@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 
 use super::error::{Error, Problem};
@@ -16,7 +16,7 @@ use super::error::{Error, Problem};
 pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::new(Problem::Encoding, "PEM", error.to_string()))?;
+        .map_err(|error| damaged(&error))?;
     match certificates.is_empty() {
         true => Err(Error::new(Problem::NoCertificate, "a PEM block CERTIFICATE", contents(pem))),
         false => Ok(certificates),
@@ -39,10 +39,10 @@ pub fn private_key_from_pem(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error>
         ));
     }
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
+        PemError::NoItemsFound => {
             Error::new(Problem::NoKey, "a PEM block PRIVATE KEY", contents(pem))
         }
-        error => Error::new(Problem::Encoding, "PEM", error.to_string()),
+        error => damaged(&error),
     })
 }
 
@@ -52,11 +52,22 @@ pub fn private_key_from_pem(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error>
 /// [`Problem::NoCertificate`] if there is none, [`Problem::Encoding`] for a damaged block.
 pub fn request_from_pem(pem: &[u8]) -> Result<CertificateSigningRequestDer<'static>, Error> {
     CertificateSigningRequestDer::from_pem_slice(pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
+        PemError::NoItemsFound => {
             Error::new(Problem::NoCertificate, "a PEM block CERTIFICATE REQUEST", contents(pem))
         }
-        error => Error::new(Problem::Encoding, "PEM", error.to_string()),
+        error => damaged(&error),
     })
+}
+
+/// What is wrong with a block, without a byte of it: it may be a key's.
+fn damaged(error: &PemError) -> Error {
+    let found = match error {
+        PemError::MissingSectionEnd { .. } => "a block without its END line",
+        PemError::IllegalSectionStart { .. } => "a malformed BEGIN line",
+        PemError::Base64Decode(_) => "a block that is not base64",
+        _ => "a damaged block",
+    };
+    Error::new(Problem::Encoding, "PEM", found)
 }
 
 /// Whether a text has a private key, readable or not.

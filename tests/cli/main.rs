@@ -4,11 +4,17 @@
 mod cloudhsm;
 mod conversation;
 mod demonstration;
+mod inspect;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 
+#[allow(dead_code, reason = "the whole set of helpers")]
+#[path = "../identity/forge.rs"]
+mod forge;
 #[path = "../../src/cli/pki.rs"]
 mod pki;
+#[path = "../identity/subjects.rs"]
+mod subjects;
 
 #[path = "../support/tools.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]

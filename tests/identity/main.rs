@@ -20,6 +20,7 @@ mod parsers;
 mod public_roots;
 #[cfg(feature = "cli")]
 mod sdk_config;
+mod subjects;
 
 #[path = "../support/tools.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]

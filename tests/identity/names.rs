@@ -6,9 +6,9 @@ use std::process::Command;
 use nested_tls::identity::{Certificate, KeyKind};
 
 use crate::forge::{
-    BMP, Draft, IA5, Key, Kind, NUMERIC, PRINTABLE, T61, UNIVERSAL, UTF8, attribute,
-    certificate_pem, cn, dns_name, extension, hsm_name, name, seed_name, seq, tlv,
+    Draft, Key, Kind, certificate_pem, cn, dns_name, extension, hsm_name, seed_name, seq, tlv,
 };
+use crate::subjects::{SERIALS, subjects};
 use crate::tools::have;
 
 /// A directory of its own for one test, removed at the end.
@@ -83,77 +83,6 @@ fn first_part(certificate: &Certificate<'_>) -> String {
     certificate.subject().one_line().split(", CN").next().unwrap().to_owned()
 }
 
-/// Every string type that OpenSSL reads in a name (VisibleString is none), with spaces, case, signs that are escaped, and several attributes in one part.
-fn subjects() -> Vec<Vec<u8>> {
-    let wide =
-        |text: &str| text.chars().flat_map(|c| (c as u16).to_be_bytes()).collect::<Vec<u8>>();
-    let wider =
-        |text: &str| text.chars().flat_map(|c| (c as u32).to_be_bytes()).collect::<Vec<u8>>();
-    let texts = [
-        "plain",
-        "MiXed CaSe",
-        "  outer   and  inner spaces ",
-        " ",
-        "a,b+c\"d\\e<f>g;h=i#j/k",
-        "#begins with a hash",
-        "ends with a space ",
-        "tab\tand\nnewline\r\x0b\x0cend",
-        "control \x01\x7f end",
-    ];
-    let mut out =
-        vec![seed_name("AWS Cryptography"), seed_name("Cryptography"), hsm_name("x"), name(&[])];
-    for text in texts {
-        for tag in [UTF8, PRINTABLE, T61, IA5, NUMERIC] {
-            out.push(name(&[("2.5.4.6", PRINTABLE, b"US"), ("2.5.4.3", tag, text.as_bytes())]));
-        }
-        out.push(name(&[("2.5.4.3", BMP, &wide(text))]));
-        out.push(name(&[("2.5.4.3", UNIVERSAL, &wider(text))]));
-    }
-    out.push(name(&[("2.5.4.3", UTF8, "Ünïcödé ÀÉ 日本 ẞ".as_bytes())]));
-    out.push(name(&[("2.5.4.3", BMP, &wide("Ünïcödé 日本"))]));
-    out.push(name(&[("2.5.4.3", UNIVERSAL, &wider("Ünïcödé 日本 𝄞"))]));
-    out.push(name(&[("2.5.4.3", T61, b"caf\xe9 \xc0\xff")]));
-    out.push(name(&[("2.5.4.3", UTF8, "\u{a0}no-break\u{a0}".as_bytes())]));
-    for label in [
-        "0.9.2342.19200300.100.1.1",
-        "0.9.2342.19200300.100.1.25",
-        "1.2.840.113549.1.9.2",
-        "1.3.6.1.4.1.311.60.2.1.3",
-        "2.5.4.4",
-        "2.5.4.5",
-        "2.5.4.9",
-        "2.5.4.12",
-        "2.5.4.13",
-        "2.5.4.15",
-        "2.5.4.17",
-        "2.5.4.41",
-        "2.5.4.42",
-        "2.5.4.43",
-        "2.5.4.44",
-        "2.5.4.46",
-        "2.5.4.65",
-        "2.5.4.97",
-        "1.2.3.4.5.6",
-        "2.5.4.200",
-    ] {
-        out.push(name(&[(label, UTF8, b"Value"), ("2.5.4.3", UTF8, b"x")]));
-    }
-    // One part of several attributes whose order changes when their text is folded.
-    let mut set = [
-        attribute("2.5.4.3", UTF8, b"bB"),
-        attribute("2.5.4.3", PRINTABLE, b"Aaaa"),
-        attribute("2.5.4.3", T61, b"  a  "),
-    ];
-    set.sort();
-    out.push(seq(&[&tlv(0x31, &set.concat()), &tlv(0x31, &attribute("2.5.4.10", UTF8, b"O"))]));
-    // Long enough for lengths of two bytes.
-    out.push(name(&[
-        ("2.5.4.3", UTF8, "long ".repeat(60).as_bytes()),
-        ("2.5.4.10", UTF8, "x".repeat(130).as_bytes()),
-    ]));
-    out
-}
-
 #[test]
 fn names_hashes_and_serials_agree_with_openssl() {
     if !have("openssl") {
@@ -161,19 +90,10 @@ fn names_hashes_and_serials_agree_with_openssl() {
     }
     let scratch = Scratch::new("names");
     let key = Key::new(Kind::P256);
-    let serials: [&[u8]; 7] = [
-        &[0],
-        &[1],
-        &[0x7f],
-        &[0x00, 0xb7, 0xfa, 0x7a, 0x40, 0x97, 0x6c, 0xbe, 0x82],
-        &[0xb7, 0xfa, 0x7a, 0x40, 0x97, 0x6c, 0xbe, 0x82],
-        &[0xff],
-        &[0x0a, 0xbc, 0, 0],
-    ];
     let mut compared = 0;
     for (number, subject) in subjects().iter().enumerate() {
         let der = Draft::v1(subject, &key.spki, &seed_name("AWS Cryptography"))
-            .edit(|draft| draft.serial = serials[number % serials.len()].to_vec())
+            .edit(|draft| draft.serial = SERIALS[number % SERIALS.len()].to_vec())
             .sign(&key);
         let path = scratch.0.join("one.pem");
         std::fs::write(&path, certificate_pem(&der)).unwrap();

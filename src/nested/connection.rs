@@ -5,6 +5,8 @@ use alloc::boxed::Box;
 use rustls::{AlertDescription, Error};
 
 use super::buffer::{Queue, Region};
+use super::error::Misuse;
+use super::exporter::Exporter;
 use super::handshake::{Handshake, Step};
 use super::layer::LayerInfo;
 use super::limits::{Limits, MAX_FRAGMENT, RECORD_HEADER};
@@ -15,6 +17,7 @@ use super::role::Role;
 pub(super) struct Connection {
     state: State,
     info: LayerInfo,
+    exporter: Option<Exporter>,
     role: Role,
     /// The peer's close_notify has come.
     peer_closed: bool,
@@ -64,6 +67,7 @@ impl Connection {
         Ok(Self {
             state: State::Handshake(Box::new(handshake)),
             info,
+            exporter: None,
             role,
             peer_closed: false,
             closed: false,
@@ -76,6 +80,20 @@ impl Connection {
 
     pub(super) fn role(&self) -> &Role {
         &self.role
+    }
+
+    /// Keying material of a complete handshake.
+    pub(super) fn export(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), Misuse> {
+        match &self.exporter {
+            Some(exporter) => exporter.export(out, label, context),
+            None if self.info.version.is_some() => Err(Misuse::ExporterVersion),
+            None => Err(Misuse::NotEstablished),
+        }
     }
 
     pub(super) fn is_established(&self) -> bool {
@@ -184,7 +202,9 @@ impl Connection {
             .role
             .max_fragment_size()
             .map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER));
-        let traffic = handshake.into_traffic(max_fragment, limits.handshake, &mut self.info)?;
+        let (traffic, exporter) =
+            handshake.into_traffic(max_fragment, limits.handshake, &mut self.info)?;
+        self.exporter = exporter;
         self.state = State::Traffic(Box::new(traffic));
         Ok(())
     }

@@ -189,6 +189,11 @@ pub enum Misuse {
         /// The number offered.
         offered: usize,
     },
+    /// A label longer than 249 bytes, or more keying material asked for than can be derived: 255
+    /// times the length of the suite's hash.
+    ExporterLength,
+    /// The layer's protocol version has no exporter that both ends can rely on.
+    ExporterVersion,
     /// The layer's protocol version has no KeyUpdate.
     KeyUpdateVersion,
     /// The layer is not established yet, or not there.
@@ -205,6 +210,8 @@ impl fmt::Display for Misuse {
             Self::Count { given, offered } => {
                 write!(f, "{given} bytes were reported where {offered} had been offered")
             }
+            Self::ExporterLength => f.write_str("a label, or what is asked for, is too long"),
+            Self::ExporterVersion => f.write_str("only TLS 1.3 exports keying material here"),
             Self::KeyUpdateVersion => f.write_str("only TLS 1.3 can update its keys"),
             Self::NotEstablished => f.write_str("the layer is not established"),
             Self::SharedConfig => f.write_str(

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -13,11 +14,12 @@ use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    ConnectionTrafficSecrets, Error, ExtractedSecrets, HandshakeKind, PeerMisbehaved,
-    SupportedCipherSuite,
+    ClientConfig, ConnectionTrafficSecrets, Error, ExtractedSecrets, HandshakeKind, PeerMisbehaved,
+    ServerConfig, SupportedCipherSuite,
 };
 
 use super::buffer::Queue;
+use super::exporter::{Exporter, Tap};
 use super::layer::LayerInfo;
 use super::limits::{Limits, MAX_RECORD};
 use super::record::{self, Traffic};
@@ -28,6 +30,7 @@ pub(super) struct Handshake {
     connection: Connection,
     /// Bytes at the front of the input that rustls has seen and not discarded.
     seen: usize,
+    tap: Arc<Tap>,
 }
 
 enum Connection {
@@ -44,16 +47,23 @@ pub(super) enum Step {
 
 impl Handshake {
     pub(super) fn new(role: &Role) -> Result<Self, Error> {
+        let tap;
         let connection = match role {
-            Role::Client { config, name } => Connection::Client(UnbufferedClientConnection::new(
-                config.config().clone(),
-                name.clone(),
-            )?),
+            Role::Client { config, name } => {
+                let mut config = ClientConfig::clone(config.config());
+                tap = Tap::new(config.key_log);
+                config.key_log = tap.clone();
+                let connection = UnbufferedClientConnection::new(Arc::new(config), name.clone());
+                Connection::Client(connection?)
+            }
             Role::Server { config } => {
-                Connection::Server(UnbufferedServerConnection::new(config.config().clone())?)
+                let mut config = ServerConfig::clone(config.config());
+                tap = Tap::new(config.key_log);
+                config.key_log = tap.clone();
+                Connection::Server(UnbufferedServerConnection::new(Arc::new(config))?)
             }
         };
-        Ok(Self { connection, seen: 0 })
+        Ok(Self { connection, seen: 0, tap })
     }
 
     /// Go on with the whole records at the front of `input`: up to the end of the handshake, or as
@@ -152,13 +162,13 @@ impl Handshake {
         }
     }
 
-    /// Take over the records of a complete handshake.
+    /// Take over the records and the exporter of a complete handshake.
     pub(super) fn into_traffic(
         self,
         max_fragment: usize,
         max_message: usize,
         info: &mut LayerInfo,
-    ) -> Result<Traffic, Error> {
+    ) -> Result<(Traffic, Option<Exporter>), Error> {
         let (secrets, kernel) = match self.connection {
             Connection::Client(c) => {
                 learn(&c, info);
@@ -172,7 +182,9 @@ impl Handshake {
             }
         };
         let ExtractedSecrets { tx, rx } = secrets;
-        Traffic::new(Box::new(kernel), tx, rx, max_fragment, max_message)
+        let exporter = self.tap.take(kernel.suite());
+        let traffic = Traffic::new(Box::new(kernel), tx, rx, max_fragment, max_message)?;
+        Ok((traffic, exporter))
     }
 }
 

@@ -189,6 +189,20 @@ impl<M: Machine> Ports for M {
         self.connection(layer).map(Connection::info)
     }
 
+    fn export_keying_material(
+        &self,
+        layer: Layer,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), Error> {
+        let exported = match self.connection(layer) {
+            Some(connection) => connection.export(out, label, context),
+            None => Err(Misuse::NotEstablished),
+        };
+        exported.map_err(|misuse| Error::new(layer, self.current_phase(), misuse))
+    }
+
     fn limits(&self) -> &Limits {
         &self.session().limits
     }

@@ -8,6 +8,7 @@ mod buffer;
 mod connection;
 mod error;
 mod event;
+mod exporter;
 mod framing;
 mod handshake;
 mod layer;

@@ -137,6 +137,36 @@ pub trait Ports: sealed::Sealed {
     /// What is known of a layer; `None` for the inner layer of a [`Session`](super::Session).
     fn layer(&self, layer: Layer) -> Option<&LayerInfo>;
 
+    /// Fill `out` with keying material of `layer` that nobody but its two ends can derive, by the
+    /// exporter of TLS 1.3. The layers' materials have nothing in common.
+    /// <https://www.rfc-editor.org/rfc/rfc8446#section-7.5>
+    ///
+    /// Sent inside the other layer, or signed by what it authenticates, it binds the two together,
+    /// so that a host can't splice two connections into one.
+    ///
+    /// # Errors
+    /// [`Misuse::NotEstablished`](super::Misuse::NotEstablished);
+    /// [`Misuse::ExporterVersion`](super::Misuse::ExporterVersion) for TLS 1.2;
+    /// [`Misuse::ExporterLength`](super::Misuse::ExporterLength). `out` is of no use then.
+    fn export_keying_material(
+        &self,
+        layer: Layer,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), Error>;
+
+    /// The channel binding `tls-exporter` of `layer`.
+    /// <https://www.rfc-editor.org/rfc/rfc9266#section-2>
+    ///
+    /// # Errors
+    /// As [`Ports::export_keying_material`].
+    fn tls_exporter(&self, layer: Layer) -> Result<[u8; 32], Error> {
+        let mut binding = [0; 32];
+        self.export_keying_material(layer, &mut binding, b"EXPORTER-Channel-Binding", b"")?;
+        Ok(binding)
+    }
+
     /// The limits that the machine was made with.
     fn limits(&self) -> &Limits;
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod chunking;
+mod exporters;
 mod flights;
 mod framings;
 mod handshakes;

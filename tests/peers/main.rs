@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod certificates;
+mod exporter;
 
 #[path = "../../src/cli/pki.rs"]
 mod pki;

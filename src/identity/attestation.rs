@@ -168,6 +168,7 @@ impl Evidence {
             (&self.aws_hardware, &self.aws_root),
             (&self.manufacturer_hardware, &self.manufacturer_root),
         ] {
+            check_intermediate(hardware)?;
             steps.push(issued(&self.hsm, hardware, TimePolicy::Strict, now, provider)?);
             steps.push(issued(hardware, root, roots, now, provider)?);
         }
@@ -228,6 +229,22 @@ fn issued(
         notes.push(Note::VersionOne);
     }
     Ok(Step { what: subject.name.clone(), by: issuer.name.clone(), notes })
+}
+
+/// Between a root and an HSM, version 3 has to say that it is an authority. Version 1 has no words for it.
+//
+// "If the basic constraints extension is not present in a version 3 certificate, or the extension is present but the cA
+// boolean is not asserted, then the certified public key MUST NOT be used to verify certificate signatures."
+// <https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.9>
+fn check_intermediate(document: &Document) -> Result<(), Error> {
+    let certificate = document.certificate()?;
+    match (certificate.version(), certificate.authority_flag()) {
+        (3, None) => {
+            let found = "version 3 without basic constraints";
+            Err(Error::new(Problem::Authority, "CA:TRUE", found).in_file(document.name()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Versions 1 and 3 only, without what a verifier must know and does not.

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
-use webpki::anchor_from_trusted_cert;
+use webpki::{EndEntityCert, anchor_from_trusted_cert};
 
 use super::asn1::{Reader, SEQUENCE, hex_upper};
 use super::certificate::{Certificate, Signed, SpkiView, encoding_error};
+use super::chain;
 use super::error::{Error, Problem};
 use super::pem::certificates_from_pem;
 use super::signature;
@@ -31,10 +32,17 @@ impl Authority {
     ///
     /// # Errors
     /// [`Problem::Encoding`] for what is not a certificate, [`Problem::Authority`] for one of version 3 that says
-    /// `CA:FALSE` or whose key usage leaves out the signing of certificates.
+    /// `CA:FALSE` or whose key usage leaves out the signing of certificates, [`Problem::CriticalExtension`] for one
+    /// with a critical extension that nobody here knows, [`Problem::WeakKey`] for an RSA key of fewer than 2048 bits.
     pub fn from_der(certificate: impl Into<CertificateDer<'static>>) -> Result<Self, Error> {
         let der: CertificateDer<'static> = certificate.into();
         let view = Certificate::from_der(&der)?;
+        match view.version() {
+            1 => chain::check_version_one(&view)?,
+            3 => {}
+            version => return Err(chain::unsupported_version(version)),
+        }
+        signature::check_key(&view)?;
         if view.authority_flag() == Some(false) {
             return Err(Error::new(
                 Problem::Authority,
@@ -49,9 +57,20 @@ impl Authority {
                 "one without",
             ));
         }
-        let anchor = anchor_from_trusted_cert(&der).map_err(|_| {
-            Error::new(Problem::Encoding, "a trust anchor", "a certificate that webpki refuses")
-        })?;
+        // Of a trust anchor webpki ignores the critical extensions that it does not know, of all others it refuses
+        // them; a private authority is held to that, too.
+        let refuse = |error| match error {
+            webpki::Error::UnsupportedCriticalExtension => chain::unknown_extension(),
+            error => Error::new(
+                Problem::Encoding,
+                "a trust anchor",
+                format!("a certificate that webpki refuses: {error}"),
+            ),
+        };
+        if view.version() == 3 {
+            EndEntityCert::try_from(&der).map_err(refuse)?;
+        }
+        let anchor = anchor_from_trusted_cert(&der).map_err(refuse)?;
         let key = view.subject_key_id();
         let description = match key {
             Some(key) => format!("{} (key {key})", view.subject().compat()),
@@ -102,6 +121,11 @@ impl Authority {
     /// Name and key, for people.
     pub(super) fn describe(&self) -> String {
         self.description.clone()
+    }
+
+    /// Whether the authority may sign for some names only.
+    pub(super) fn is_constrained(&self) -> bool {
+        self.name_constraints.is_some()
     }
 
     pub(super) fn in_file(&self, error: Error) -> Error {

@@ -37,6 +37,14 @@ pub(super) fn verify_version_one<'t>(
     // Two authorities of one name and different keys are a rotation, or a mistake that shows here.
     for authority in named {
         match authority.verify(&leaf.signed(), algorithms) {
+            // webpki weighs a leaf's names against these constraints; here there is none to weigh but the subject's.
+            Ok(()) if authority.is_constrained() => {
+                refusal = Some(authority.in_file(Error::new(
+                    Problem::Constraint,
+                    format!("names that {} may sign for", authority.describe()),
+                    "a version 1 certificate, whose names can't be held against its constraints",
+                )));
+            }
             Ok(()) => return Ok(authority),
             Err(error) if error.problem() == Problem::Signature => {
                 refusal = Some(wrong_signature(leaf, authorities));
@@ -60,6 +68,10 @@ pub(super) fn verify_version_three<'t>(
     signature::check_key(leaf)?;
     let der = leaf.der();
     let parsed = EndEntityCert::try_from(&der).map_err(refuse)?;
+    // webpki looks at all else before it looks for an issuer; what is wrong with a stranger is of no interest.
+    if !has_issuer(leaf, intermediates, authorities) {
+        return Err(unknown_issuer(leaf, authorities));
+    }
     let anchors: Vec<TrustAnchor<'_>> = authorities.iter().map(Authority::anchor).collect();
     let usage = || match presented.peer {
         Peer::Client => KeyUsage::client_auth(),
@@ -100,6 +112,21 @@ pub(super) fn verify_version_three<'t>(
     }
 }
 
+/// Whether anybody here has the name of the leaf's issuer.
+fn has_issuer(
+    leaf: &Certificate<'_>,
+    intermediates: &[CertificateDer<'_>],
+    authorities: &[Authority],
+) -> bool {
+    let issuer = leaf.issuer().der();
+    let sent = || {
+        let others = intermediates.iter().filter(|der| ***der != *leaf.der());
+        let mut names = others.filter_map(|der| Certificate::from_der(der).ok());
+        names.any(|certificate| certificate.subject().der() == issuer)
+    };
+    authorities.iter().any(|authority| authority.subject() == issuer) || sent()
+}
+
 /// Refuses in a certificate of version 1 what came with later versions.
 //
 // "If present, version MUST be v3" of extensions, "v2 or v3" of unique identifiers
@@ -128,6 +155,11 @@ pub(super) fn check_purpose(leaf: &Certificate<'_>, peer: Peer) -> Result<(), Er
 
 pub(super) fn unsupported_version(version: u8) -> Error {
     Error::new(Problem::Version, "version 1 or 3", format!("version {version}"))
+}
+
+pub(super) fn unknown_extension() -> Error {
+    Error::new(Problem::CriticalExtension, "critical extensions that are known", "an unknown one")
+        .for_rustls(CertificateError::UnhandledCriticalExtension)
 }
 
 pub(super) fn unknown_issuer(leaf: &Certificate<'_>, authorities: &[Authority]) -> Error {
@@ -197,12 +229,7 @@ pub(super) fn from_webpki(
         }
         E::UnknownIssuer => unknown_issuer(leaf, authorities),
         E::UnsupportedCertVersion => unsupported_version(leaf.version()),
-        E::UnsupportedCriticalExtension => Error::new(
-            Problem::CriticalExtension,
-            "critical extensions that are known",
-            "an unknown one",
-        )
-        .for_rustls(CertificateError::UnhandledCriticalExtension),
+        E::UnsupportedCriticalExtension => unknown_extension(),
         E::UnsupportedSignatureAlgorithmContext(context) => Error::new(
             signature::problem_of(&context.signature_algorithm_id),
             signature::EXPECTED_ALGORITHM,

@@ -262,7 +262,8 @@ impl ClientDirectory {
     }
 }
 
-/// The host's rule about clients: the default client certificate, **or** one that customerCA issued.
+/// The host's rule about clients: the default client certificate, **or** one that customerCA issued, itself or through
+/// version 3 intermediates that the client sends along.
 ///
 /// # Errors
 /// [`Problem::NoCertificate`] if `authorities` is empty.
@@ -272,7 +273,8 @@ pub fn host_rule(
     provider: Arc<CryptoProvider>,
 ) -> Result<AnyOf, Error> {
     let default = Pinned::new([Pin::certificate(default_client)], provider.clone())?;
-    let issued = IssuedBy::new(authorities, NamePolicy::Unchecked, provider.clone())?;
+    let issued = IssuedBy::new(authorities, NamePolicy::Unchecked, provider.clone())?
+        .through_intermediates();
     let rules: [Arc<dyn Rule>; 2] = [Arc::new(default), Arc::new(issued)];
     AnyOf::new(rules, provider)
 }

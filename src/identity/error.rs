@@ -59,6 +59,8 @@ pub enum Problem {
     NoRule,
     /// The time of the check is before the certificate's first.
     NotYetValid,
+    /// A chain of certificates is longer than the peer takes.
+    Oversized,
     /// The certificate or its key is not one of the pinned ones.
     Pin,
     /// The public keys of two documents that must speak of one key differ.
@@ -112,6 +114,7 @@ impl Problem {
             Self::NoKey => "no private key",
             Self::NoRule => "accepted by no rule",
             Self::NotYetValid => "certificate not yet valid",
+            Self::Oversized => "chain too long",
             Self::Pin => "certificate not pinned",
             Self::PublicKeys => "different public keys",
             Self::Purpose => "certificate for another purpose",
@@ -158,7 +161,9 @@ impl Problem {
             Self::Incomplete => {
                 "append the issuers' certificates to the file, each after the one it issued"
             }
-            Self::SelfSigned => "use the self-signed certificate that the host itself presents",
+            Self::SelfSigned => {
+                "use the self-signed certificate itself, as the host or the customer's authority made it"
+            }
             Self::StrayKey => "keep the private key in a file of its own",
             Self::KeyMismatch => "use the private key that belongs to the certificate",
             Self::Name => {
@@ -170,6 +175,7 @@ impl Problem {
             Self::NotYetValid => {
                 "set this machine's clock, or wait for the certificate's first day"
             }
+            Self::Oversized => "leave out of the chain what the peer knows, or use smaller keys",
             Self::Pin => {
                 "check that this is the right peer, then add its certificate to the pinned ones"
             }

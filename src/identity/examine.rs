@@ -88,15 +88,17 @@ impl Examination {
     #[must_use]
     pub fn run(&self, paths: &ClientPaths) -> Vec<Finding> {
         let mut findings = Findings::default();
-        self.server_certificates(&paths.server_certificates, &mut findings);
+        self.server_certificates(paths, &mut findings);
         let authorities = self.customer_ca(&paths.customer_ca, &mut findings);
-        if let Some(leaf) =
-            self.own(&paths.client_certificate, &paths.client_key, &authorities, &mut findings)
-        {
-            self.client_origin(&leaf, &paths.client_certificate, &authorities, &mut findings);
+        let (certificate, key) = (&paths.client_certificate, &paths.client_key);
+        if paths.bundled && !certificate.exists() && !key.exists() {
+            findings.add(Severity::Note, brought_along("a client certificate", certificate));
+        } else if let Some(chain) = self.own(certificate, key, &authorities, &mut findings) {
+            self.client_origin(&chain, certificate, &authorities, &mut findings);
         }
         if let Some((certificate, key)) = &paths.inner_client {
-            self.own(certificate, key, &[], &mut findings);
+            let chain = self.own(certificate, key, &[], &mut findings);
+            chain_size(&chain.unwrap_or_default(), certificate, &mut findings);
         }
         if let Some((certificate, file)) = &self.cluster_certificate {
             self.cluster(certificate, file, &authorities, &mut findings);
@@ -104,10 +106,19 @@ impl Examination {
         findings.0
     }
 
-    fn server_certificates(&self, path: &Path, findings: &mut Findings) {
+    fn server_certificates(&self, paths: &ClientPaths, findings: &mut Findings) {
+        let path = &paths.server_certificates;
+        if paths.bundled && !path.exists() {
+            return findings.add(Severity::Note, brought_along("the host's certificates", path));
+        }
         let directory = match HashedDir::read(path) {
             Ok(directory) => directory,
-            Err(error) => return findings.add(Severity::Failure, error),
+            Err(error) => {
+                for cause in error.causes() {
+                    findings.add(Severity::Warning, cause.clone());
+                }
+                return findings.add(Severity::Failure, error);
+            }
         };
         for error in directory.findings() {
             findings.add(Severity::Warning, error);
@@ -115,9 +126,7 @@ impl Examination {
         for entry in directory.entries() {
             for der in &entry.certificates {
                 self.validity(der, &entry.file, Severity::Failure, findings);
-                if let Err(error) = self.self_signed(der) {
-                    findings.add(Severity::Warning, error.in_file(entry.file.as_str()));
-                }
+                self.self_signed(der, &entry.file, findings);
             }
         }
     }
@@ -133,11 +142,21 @@ impl Examination {
                 }
             };
         let mut authorities = Vec::new();
-        for der in certificates {
+        for der in &certificates {
+            // A file may hold a chain from the issuing authority up to its root.
+            let has_issuer = |issuer: &[u8]| {
+                let mut others = certificates.iter().filter(|other| *other != der);
+                others.any(|other| {
+                    Certificate::from_der(other).is_ok_and(|other| other.subject().der() == issuer)
+                })
+            };
+            if !Certificate::from_der(der).is_ok_and(|one| has_issuer(one.issuer().der())) {
+                self.self_signed(der, &file, findings);
+            }
             // Trust anchors don't expire for rustls and webpki; they do for OpenSSL.
-            self.validity(&der, &file, Severity::Warning, findings);
+            self.validity(der, &file, Severity::Warning, findings);
             // The guide to initialising a cluster asks for basic constraints in a version 3 authority.
-            let bare = Certificate::from_der(&der)
+            let bare = Certificate::from_der(der)
                 .is_ok_and(|one| one.version() == 3 && one.authority_flag().is_none());
             if bare {
                 let error = Error::new(
@@ -147,7 +166,7 @@ impl Examination {
                 );
                 findings.add(Severity::Warning, error.in_file(file.as_str()));
             }
-            match Authority::from_der(der) {
+            match Authority::from_der(der.clone()) {
                 Ok(authority) => authorities.push(authority.from_file(file.as_str())),
                 Err(error) => findings.add(Severity::Failure, error.in_file(file.as_str())),
             }
@@ -155,14 +174,14 @@ impl Examination {
         authorities
     }
 
-    /// Our own certificate and key; the leaf if it can be read.
+    /// Our own certificate and key; the chain if it can be read.
     fn own(
         &self,
         certificate: &Path,
         key: &Path,
         authorities: &[Authority],
         findings: &mut Findings,
-    ) -> Option<CertificateDer<'static>> {
+    ) -> Option<Vec<CertificateDer<'static>>> {
         let (file, key_file) = (shown(certificate), shown(key));
         let chain =
             files::read(certificate).and_then(|pem| self.certificates(&pem, &file, findings));
@@ -193,21 +212,24 @@ impl Examination {
         if let Err(error) = complete(&chain, authorities) {
             findings.add(Severity::Warning, error.in_file(file));
         }
-        chain.into_iter().next()
+        Some(chain)
     }
 
     /// The host accepts the default client certificate, or one that customerCA issued.
     fn client_origin(
         &self,
-        leaf: &CertificateDer<'static>,
+        chain: &[CertificateDer<'static>],
         path: &Path,
         authorities: &[Authority],
         findings: &mut Findings,
     ) {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return;
+        };
         if authorities.is_empty() || self.default_client.as_ref() == Some(leaf) {
             return;
         }
-        let Err(error) = self.issued(leaf, authorities, Peer::Client) else {
+        let Err(error) = self.issued(leaf, intermediates, authorities, Peer::Client) else {
             return;
         };
         let error = match error.problem() {
@@ -236,7 +258,7 @@ impl Examination {
             return;
         }
         // The error names customerCA.crt: it is the file to exchange, the cluster's certificate can't be.
-        if let Err(error) = self.issued(der, authorities, Peer::Server) {
+        if let Err(error) = self.issued(der, &[], authorities, Peer::Server) {
             findings.add(Severity::Failure, error.in_file(file));
         }
     }
@@ -244,6 +266,7 @@ impl Examination {
     fn issued(
         &self,
         leaf: &CertificateDer<'static>,
+        chain: &[CertificateDer<'static>],
         authorities: &[Authority],
         peer: Peer,
     ) -> Result<(), Error> {
@@ -252,8 +275,9 @@ impl Examination {
             NamePolicy::Unchecked,
             self.provider.clone(),
         )?
-        .time(TimePolicy::IgnoreExpiry);
-        rule.judge(&Presented { leaf, chain: &[], peer, name: None, now: self.now }).map(|_| ())
+        .time(TimePolicy::IgnoreExpiry)
+        .through_intermediates();
+        rule.judge(&Presented { leaf, chain, peer, name: None, now: self.now }).map(|_| ())
     }
 
     /// The certificates of a file that should hold nothing else.
@@ -306,21 +330,27 @@ impl Examination {
         }
     }
 
-    fn self_signed(&self, der: &CertificateDer<'static>) -> Result<(), Error> {
-        let certificate = Certificate::from_der(der)?;
-        let refuse = |found: String| {
-            Error::new(
-                Problem::SelfSigned,
-                format!("issuer {}", certificate.subject().compat()),
-                found,
-            )
+    /// Asks that a certificate is its own issuer, by name and by signature.
+    fn self_signed(&self, der: &CertificateDer<'static>, file: &str, findings: &mut Findings) {
+        let Ok(certificate) = Certificate::from_der(der) else {
+            return;
         };
+        let expected = format!("issuer {}", certificate.subject().compat());
+        let refuse = |found: String| Error::new(Problem::SelfSigned, expected, found).in_file(file);
         if !certificate.is_self_issued() {
-            return Err(refuse(format!("issuer {}", certificate.issuer().compat())));
+            let error = refuse(format!("issuer {}", certificate.issuer().compat()));
+            return findings.add(Severity::Warning, error);
         }
-        certificate
-            .verify_by_own_key(&self.provider.signature_verification_algorithms)
-            .map_err(|_| refuse(String::from("that name, and a signature by another key")))
+        let algorithms = &self.provider.signature_verification_algorithms;
+        match certificate.verify_by_own_key(algorithms) {
+            Ok(()) => {}
+            Err(error) if error.problem() == Problem::Signature => {
+                let found = String::from("that name, and a signature that its key did not make");
+                findings.add(Severity::Failure, refuse(found));
+            }
+            // What is trusted by its bytes needs no signature, so it may well be one that nobody can check any more.
+            Err(error) => findings.add(Severity::Note, error.in_file(file)),
+        }
     }
 }
 
@@ -362,6 +392,24 @@ fn complete(chain: &[CertificateDer<'static>], authorities: &[Authority]) -> Res
     Ok(())
 }
 
+/// What SDK 5 does without, and this crate does not.
+fn brought_along(what: &str, path: &Path) -> Error {
+    let expected = format!("{what}, for a connection without the client's libraries");
+    Error::new(Problem::File, expected, "none: the libraries of SDK 5 bring their own")
+        .in_file(shown(path))
+}
+
+/// An HSM refuses chains that are too long.
+fn chain_size(chain: &[CertificateDer<'static>], path: &Path, findings: &mut Findings) {
+    let size: usize = chain.iter().map(|der| der.len()).sum();
+    if size > LONGEST_CHAIN {
+        let expected = format!("a chain of at most {LONGEST_CHAIN} bytes");
+        let error = Error::new(Problem::Oversized, expected, format!("{size} bytes"));
+        let severity = if size < REFUSED_CHAIN { Severity::Warning } else { Severity::Failure };
+        findings.add(severity, error.in_file(shown(path)));
+    }
+}
+
 /// Whether group or others may read or change a file.
 #[cfg(unix)]
 fn open_to_others(path: &Path) -> Option<Error> {
@@ -382,3 +430,9 @@ fn shown(path: &Path) -> String {
 
 /// Enough time to have a certificate issued and rolled out.
 const SOON: Duration = Duration::from_secs(60 * 86_400);
+
+/// Seen to be accepted.
+const LONGEST_CHAIN: usize = 6980;
+
+/// Seen to be refused.
+const REFUSED_CHAIN: usize = 7320;

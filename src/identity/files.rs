@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::error::{Error, Problem};
@@ -13,12 +13,21 @@ use super::error::{Error, Problem};
 /// Reads a file of certificates, a key or a configuration; the error names it.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let file = path.display().to_string();
+    let refuse =
+        |found: String| Error::new(Problem::File, "a readable file", found).in_file(file.as_str());
+    // To open a pipe is to wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(refuse(String::from(if metadata.is_dir() {
+            "a directory"
+        } else {
+            "a device"
+        })));
+    }
     let mut contents = Vec::new();
     let size = File::open(path)
         .and_then(|open| open.take(MAX_SIZE + 1).read_to_end(&mut contents))
-        .map_err(|error| {
-            Error::new(Problem::File, "a readable file", error.to_string()).in_file(file.as_str())
-        })?;
+        .map_err(|error| refuse(error.to_string()))?;
     if u64::try_from(size).is_ok_and(|size| size <= MAX_SIZE) {
         Ok(contents)
     } else {

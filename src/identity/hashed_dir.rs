@@ -122,8 +122,8 @@ impl HashedDir {
             .collect()
     }
 
-    /// What OpenSSL would not find here: unreadable entries, and names that are not the hash of their first
-    /// certificate.
+    /// What OpenSSL would not find here: unreadable entries, names that are not the hash of their first certificate, and
+    /// those behind a gap: it asks for `.0`, then `.1`, to the first that is not there.
     #[must_use]
     pub fn findings(&self) -> Vec<Error> {
         let misnamed = self.entries.iter().filter_map(|entry| {
@@ -139,7 +139,23 @@ impl HashedDir {
                 .in_file(entry.file.as_str())
             })
         });
-        self.unreadable.iter().cloned().chain(misnamed).collect()
+        let behind_a_gap = self.entries.iter().filter_map(|entry| {
+            let (hash, number) = base_name(&entry.file).split_once('.')?;
+            let before = number.parse::<u32>().ok()?.checked_sub(1)?;
+            let (expected, found) = (format!("{hash}.{before}"), base_name(&entry.file));
+            (!self.has(&expected)).then(|| {
+                let expected = format!("{expected} before it");
+                Error::new(Problem::HashName, expected, found).in_file(entry.file.as_str())
+            })
+        });
+        self.unreadable.iter().cloned().chain(misnamed).chain(behind_a_gap).collect()
+    }
+
+    /// Whether there is a file of that name, readable or not.
+    fn has(&self, name: &str) -> bool {
+        let readable = self.entries.iter().map(|entry| entry.file.as_str());
+        let unreadable = self.unreadable.iter().filter_map(Error::file);
+        readable.chain(unreadable).any(|file| base_name(file) == name)
     }
 
     fn certificates(&self) -> impl Iterator<Item = (&str, &CertificateDer<'static>)> {

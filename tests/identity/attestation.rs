@@ -201,6 +201,14 @@ fn one_document_wrong() {
             "M",
         ),
         (
+            "hardware of version 3 that does not say what it is",
+            Box::new(|e| {
+                e.manufacturer_hardware = document("M", &hardware(&|d| d.version = Some(2)))
+            }),
+            Problem::Authority,
+            "M",
+        ),
+        (
             "expired HSM certificate",
             Box::new(|e| e.hsm = document("H", &hsm(&|d| d.not_after = "20260101000000Z"))),
             Problem::Expired,

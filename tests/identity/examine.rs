@@ -8,8 +8,8 @@ use nested_tls::identity::examine::{Examination, Finding, Severity};
 
 use crate::cloudhsm::{Cluster, cluster};
 use crate::forge::{
-    Draft, Key, Kind, basic_constraints, certificate_pem, cn, hsm_name, now, pem, provider,
-    seed_name,
+    Draft, Key, Kind, basic_constraints, certificate_pem, cn, extension, hsm_name, now, oid, pem,
+    provider, seed_name, seq, short_rsa_spki,
 };
 
 fn examine(cluster: &Cluster) -> Vec<Finding> {
@@ -60,7 +60,11 @@ fn one_file_changed() {
         vec![("client.crt", certificate.to_owned()), ("client.key", key.to_owned())]
     };
     let host_file = |draft: Draft| vec![("certs/21a10654.0", certificate_pem(&draft.sign(&key)))];
-    let ca_file = |draft: Draft| vec![("customerCA.crt", certificate_pem(&draft.sign(&key)))];
+    let ca_file_by =
+        |signer: &Key, draft: Draft| vec![("customerCA.crt", certificate_pem(&draft.sign(signer)))];
+    let ca_file = |draft: Draft| ca_file_by(&key, draft);
+    let cluster = cluster("examine-rows");
+    let cluster_certificate = cluster.cluster_certificate.clone();
     type Row<'a> = (&'a str, Vec<(&'a str, String)>, Vec<(Severity, Problem, &'a str)>);
     let rows: Vec<Row<'_>> = vec![
         (
@@ -91,7 +95,12 @@ fn one_file_changed() {
         (
             "host signed by a namesake",
             vec![("certs/21a10654.0", certificate_pem(&namesake_host))],
-            vec![(Warning, Problem::SelfSigned, "21a10654.0")],
+            vec![(Failure, Problem::SelfSigned, "21a10654.0")],
+        ),
+        (
+            "host behind a gap",
+            vec![("certs/21a10654.2", certificate_pem(&host.sign(&key)))],
+            vec![(Warning, Problem::HashName, "21a10654.2")],
         ),
         (
             "key of another certificate",
@@ -167,6 +176,30 @@ fn one_file_changed() {
             ],
         ),
         (
+            "CA signed by a namesake",
+            ca_file_by(&Key::new(Kind::P256), Draft::authority(&cn("customerCA"), &key)),
+            vec![
+                (Failure, Problem::SelfSigned, "customerCA.crt"),
+                (Failure, Problem::Signature, "customerCA.crt"),
+            ],
+        ),
+        (
+            "the cluster's certificate in the CA's file",
+            vec![("customerCA.crt", certificate_pem(&cluster_certificate))],
+            vec![
+                (Warning, Problem::SelfSigned, "customerCA.crt"),
+                (Failure, Problem::Issuer, "customerCA.crt"),
+            ],
+        ),
+        (
+            "CA of a few bits",
+            ca_file(Draft::authority(&cn("customerCA"), &key).edit(|d| d.spki = short_rsa_spki())),
+            vec![
+                (Failure, Problem::SelfSigned, "customerCA.crt"),
+                (Failure, Problem::WeakKey, "customerCA.crt"),
+            ],
+        ),
+        (
             "key in the CA's file",
             vec![("customerCA.crt", secret.clone())],
             vec![
@@ -175,7 +208,6 @@ fn one_file_changed() {
             ],
         ),
     ];
-    let cluster = cluster("examine-rows");
     for (changed, files, expected) in &rows {
         let before: Vec<_> =
             files.iter().map(|(file, _)| fs::read(cluster.directory.0.join(file)).ok()).collect();
@@ -244,9 +276,119 @@ fn a_chain_that_ends_at_customer_ca_is_complete() {
     for (certificates, complete) in [(vec![&leaf, &intermediate], true), (vec![&leaf], false)] {
         let text: String = certificates.iter().map(|der| certificate_pem(der)).collect();
         cluster.write("client.crt", text);
-        let is_incomplete = troubles(&examine(&cluster))
-            .iter()
-            .any(|(_, problem, _)| *problem == Problem::Incomplete);
-        assert_eq!(is_incomplete, !complete);
+        let expected: &[Problem] = match complete {
+            true => &[],
+            false => &[Problem::Incomplete, Problem::NoRule],
+        };
+        let found: Vec<_> = troubles(&examine(&cluster)).into_iter().map(|(_, p, _)| p).collect();
+        assert_eq!(found, expected);
     }
+}
+
+/// Certificates of old hosts are signed with what nobody checks any more; what is pinned does not need it.
+#[test]
+fn a_host_with_a_signature_that_nobody_can_check() {
+    let cluster = cluster("examine-old");
+    let (key, name) = (Key::new(Kind::P256), seed_name("AWS Cryptography"));
+    let sha1 = seq(&[&oid("1.2.840.10045.4.1")]);
+    let old = Draft::authority(&name, &key).edit(|d| {
+        d.inner_algorithm = Some(sha1.clone());
+        d.outer_algorithm = Some(sha1);
+    });
+    cluster.write("certs/21a10654.0", certificate_pem(&old.sign(&key)));
+    let findings = examine(&cluster);
+    assert_eq!(troubles(&findings), []);
+    let first = findings.first().unwrap();
+    assert_eq!((first.severity, first.error.problem()), (Severity::Note, Problem::WeakAlgorithm));
+}
+
+#[test]
+fn an_authority_may_stand_before_its_root() {
+    let cluster = cluster("examine-root");
+    let root = Key::new(Kind::P256);
+    let issuing = Draft::v3(&cn("customerCA"), &cluster.customer.spki, &cn("root"))
+        .with(basic_constraints(true))
+        .sign(&root);
+    let root = Draft::authority(&cn("root"), &root).sign(&root);
+    cluster.write("customerCA.crt", certificate_pem(&issuing) + &certificate_pem(&root));
+    assert_eq!(troubles(&examine(&cluster)), []);
+    cluster.write("customerCA.crt", certificate_pem(&issuing));
+    assert_eq!(
+        troubles(&examine(&cluster)),
+        [(Severity::Warning, Problem::SelfSigned, "customerCA.crt".to_owned())]
+    );
+}
+
+/// What an HSM with mutual TLS takes, to the byte, and what it refuses.
+#[test]
+fn the_length_of_the_inner_clients_chain() {
+    let cluster = cluster("examine-long");
+    let key = Key::new(Kind::Ed25519);
+    let chain = |size: usize| {
+        let draft = |bulk| {
+            Draft::v3(&cn("inner"), &key.spki, &cn("inner"))
+                .with(extension("1.2.3.4", false, &vec![0; bulk]))
+                .sign(&key)
+        };
+        draft(3000 + size - draft(3000).len())
+    };
+    cluster.write("inner.key", pem("PRIVATE KEY", key.private().secret_der()));
+    for (size, expected) in [
+        (6980, None),
+        (6981, Some(Severity::Warning)),
+        (7319, Some(Severity::Warning)),
+        (7320, Some(Severity::Failure)),
+    ] {
+        let der = chain(size);
+        assert_eq!(der.len(), size);
+        cluster.write("inner.crt", certificate_pem(&der));
+        let mut paths = ClientPaths::in_directory(&cluster.directory.0);
+        let file = |name| cluster.directory.0.join(name);
+        paths.inner_client = Some((file("inner.crt"), file("inner.key")));
+        let findings = Examination::new(provider(), now())
+            .default_client(cluster.default_client.clone())
+            .run(&paths);
+        let found = findings.iter().find(|finding| finding.error.problem() == Problem::Oversized);
+        assert_eq!(found.map(|finding| finding.severity), expected);
+    }
+}
+
+/// SDK 5 works without the files that SDK 3 installs; what is there is looked at all the same.
+#[test]
+fn files_that_sdk_5_brings_along() {
+    let cluster = cluster("examine-bundled");
+    let mut paths = ClientPaths::in_directory(&cluster.directory.0);
+    paths.bundled = true;
+    let examination = Examination::new(provider(), now());
+    fs::remove_dir_all(&paths.server_certificates).unwrap();
+    fs::remove_file(&paths.client_certificate).unwrap();
+    let seen = troubles(&examination.run(&paths));
+    assert_eq!(seen, [(Severity::Failure, Problem::File, "client.crt".to_owned())]);
+    fs::remove_file(&paths.client_key).unwrap();
+    let findings = examination.run(&paths);
+    assert_eq!(troubles(&findings), []);
+    let notes = findings.iter().filter(|finding| finding.error.problem() == Problem::File);
+    assert_eq!(notes.count(), 2);
+    fs::create_dir(&paths.server_certificates).unwrap();
+    assert_eq!(
+        troubles(&examination.run(&paths)),
+        [(Severity::Failure, Problem::EmptyDirectory, "certs".to_owned())]
+    );
+}
+
+/// A pipe without a writer would keep its reader for ever.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let cluster = cluster("examine-pipe");
+    let path = cluster.directory.0.join("certs/00000000.0");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: no mkfifo on this machine");
+        return;
+    }
+    assert_eq!(
+        troubles(&examine(&cluster)),
+        [(Severity::Warning, Problem::File, "00000000.0".to_owned())]
+    );
 }

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::forge::{
     CLIENT_AUTH, Draft, Key, Kind, SERVER_AUTH, basic_constraints, cn, dns_name, extension,
-    key_usage, now, oid, provider, purpose, rsa_algorithm, seq, short_rsa_spki,
+    key_usage, now, oid, provider, purpose, rsa_algorithm, seq, short_rsa_spki, tlv,
 };
 
 /// One authority, one leaf key, one stranger: made once.
@@ -415,6 +415,24 @@ fn issued_version_three() {
             "2026-01-01",
         ),
         row(
+            "a stranger that is an authority by its own word",
+            judged(&Draft::authority(&cn("stranger"), &w.stranger).sign(&w.stranger)),
+            Problem::Issuer,
+            "/CN=customerCA",
+            "/CN=stranger",
+        ),
+        row(
+            "an expired stranger",
+            judged(
+                &Draft::v3(&cn("leaf"), &w.key.spki, &cn("otherCA"))
+                    .edit(|d| d.not_after = "20260101000000Z")
+                    .sign(&w.stranger),
+            ),
+            Problem::Issuer,
+            "/CN=customerCA",
+            "/CN=otherCA",
+        ),
+        row(
             "short key",
             judged(&edited(w.v3(), |d| d.spki = short_rsa_spki())),
             Problem::WeakKey,
@@ -600,8 +618,11 @@ fn chains() {
     let v1_middle = Draft::v1(&cn("middle"), &middle.spki, &cn("customerCA")).sign(&w.root);
     let v1_leaf = Draft::v1(&cn("leaf"), &w.key.spki, &cn("middle")).sign(&middle);
     let not_an_authority = draft.clone().sign(&w.root);
-    let expired =
-        draft.with(basic_constraints(true)).edit(|d| d.not_after = "20260101000000Z").sign(&w.root);
+    let expired = draft
+        .clone()
+        .with(basic_constraints(true))
+        .edit(|d| d.not_after = "20260101000000Z")
+        .sign(&w.root);
     check(vec![
         row(
             "intermediates without leave",
@@ -631,6 +652,24 @@ fn chains() {
             Problem::Constraint,
             "within its authorities",
             "EndEntityUsedAsCa",
+        ),
+        row(
+            "unknown critical extension in an intermediate",
+            through(&[draft
+                .clone()
+                .with(basic_constraints(true))
+                .with(extension("1.2.3.4", true, &[5, 0]))
+                .sign(&w.root)]),
+            Problem::CriticalExtension,
+            "known",
+            "unknown",
+        ),
+        row(
+            "intermediate signed by a namesake of the authority",
+            through(&[draft.clone().with(basic_constraints(true)).sign(&w.stranger)]),
+            Problem::Signature,
+            "",
+            "",
         ),
         row(
             "expired intermediate",
@@ -704,6 +743,33 @@ fn a_version_one_authority() {
     judge(&rule, &w.v3().sign(&w.root)).unwrap();
 }
 
+/// An authority that may sign for some names only: webpki weighs the names of version 3, version 1 has none to weigh.
+#[test]
+fn a_constrained_authority() {
+    let w = world();
+    // permittedSubtrees: <https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.10>
+    let good = seq(&[&tlv(0xa0, &seq(&[&tlv(0x82, b"good.example")]))]);
+    let authority = Draft::authority(&cn("customerCA"), &w.root)
+        .with(extension("2.5.29.30", true, &good))
+        .sign(&w.root);
+    let authority = Authority::from_der(authority).unwrap().from_file("customerCA.crt");
+    let rule = IssuedBy::new([authority], NamePolicy::Unchecked, provider()).unwrap();
+    let named = |name: &str| w.v3().with(dns_name(name)).sign(&w.root);
+    judge(&rule, &named("hsm.good.example")).unwrap();
+    let version_one = judge(&rule, &w.v1().sign(&w.root));
+    assert_eq!(version_one.as_ref().unwrap_err().file(), Some("customerCA.crt"));
+    check(vec![
+        row(
+            "another name",
+            judge(&rule, &named("hsm.evil.example")),
+            Problem::Constraint,
+            "within its authorities",
+            "NameConstraintViolation",
+        ),
+        row("version 1", version_one, Problem::Constraint, "/CN=customerCA", "version 1"),
+    ]);
+}
+
 #[test]
 fn issued_and_pinned() {
     let w = world();
@@ -739,10 +805,52 @@ fn authorities() {
         ),
         row(
             "key usage",
-            load(draft.with(key_usage(0x80))),
+            load(draft.clone().with(key_usage(0x80))),
             Problem::Authority,
             "keyCertSign",
             "one without",
+        ),
+        row(
+            "unknown critical extension",
+            load(draft.clone().with(extension("1.2.3.4", true, &[5, 0]))),
+            Problem::CriticalExtension,
+            "known",
+            "unknown",
+        ),
+        row(
+            "one extension twice",
+            load(draft.clone().with(key_usage(0x80)).with(key_usage(0x04))),
+            Problem::Encoding,
+            "trust anchor",
+            "ExtensionValueInvalid",
+        ),
+        row(
+            "version 2",
+            load(draft.clone().edit(|d| d.version = Some(1))),
+            Problem::Version,
+            "version 1 or 3",
+            "version 2",
+        ),
+        row(
+            "extensions in version 1",
+            load(draft.clone().edit(|d| d.version = None).with(basic_constraints(true))),
+            Problem::VersionOneExtensions,
+            "later versions",
+            "1 extensions",
+        ),
+        row(
+            "short key",
+            load(draft.clone().edit(|d| d.spki = short_rsa_spki())),
+            Problem::WeakKey,
+            "2048",
+            "1024",
+        ),
+        row(
+            "trailing bytes",
+            Authority::from_der([&draft.sign(&w.root)[..], &[0]].concat()),
+            Problem::Encoding,
+            "DER",
+            "data after",
         ),
     ]);
     let empty = IssuedBy::new([], NamePolicy::Unchecked, provider());

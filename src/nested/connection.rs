@@ -63,7 +63,10 @@ impl Connection {
     pub(super) fn new(role: Role, limits: &Limits, out: &mut Queue) -> Result<Self, Error> {
         let mut handshake = Handshake::new(&role)?;
         let mut info = LayerInfo::default();
-        handshake.advance(&mut [], limits, out, &mut info).1?;
+        match handshake.advance(&mut [], limits, out, &mut info).1 {
+            Err(Stop::Tls(error)) => return Err(error),
+            Ok(_) | Err(Stop::Handshake) => {}
+        }
         Ok(Self {
             state: State::Handshake(Box::new(handshake)),
             info,
@@ -116,7 +119,7 @@ impl Connection {
     /// The most input that can stand unused after all progress is made.
     pub(super) fn max_unfinished(&self, limits: &Limits) -> usize {
         match self.state {
-            State::Handshake(_) => limits.handshake.max(limits.record),
+            State::Handshake(_) => Handshake::max_unfinished(limits),
             _ => limits.record,
         }
     }
@@ -144,45 +147,43 @@ impl Connection {
                         self.take_over(limits)?;
                         Ok(Progress::Established)
                     }
-                    Ok(Step::NeedsMore) if cipher.len() >= self.max_unfinished(limits) => {
-                        self.fail(AlertDescription::InternalError, out);
-                        Err(Stop::Handshake)
-                    }
                     Ok(Step::NeedsMore) if used > 0 => Ok(Progress::Some),
                     Ok(Step::NeedsMore) => Ok(Progress::None),
-                    Err(error) => {
+                    Err(stop) => {
                         self.state = State::Failed;
-                        Err(error.into())
+                        Err(stop)
                     }
                 }
             }
             State::Traffic(traffic) => {
-                let refusal = match record::length(cipher.of(bytes), limits.record) {
-                    Ok(None) => return Ok(Progress::None),
-                    Ok(Some(len)) => {
-                        self.info.count_in(len);
-                        let record = Region::new(cipher.start, len);
-                        match traffic.open(record.of_mut(bytes)) {
-                            Ok(opened) => {
-                                cipher.consume(len);
-                                return Ok(match opened {
-                                    Opened::Data(at) => {
-                                        let at = Region::new(record.start + at.start, at.len());
-                                        plain.append(bytes, at);
-                                        Progress::Some
-                                    }
-                                    Opened::Control => Progress::Some,
-                                    Opened::CloseNotify => {
-                                        self.peer_closed = true;
-                                        Progress::PeerClosed
-                                    }
-                                });
+                let refusal =
+                    match record::length(cipher.of(bytes), limits.record.min(traffic.max_record()))
+                    {
+                        Ok(None) => return Ok(Progress::None),
+                        Ok(Some(len)) => {
+                            self.info.count_in(len);
+                            let record = Region::new(cipher.start, len);
+                            match traffic.open(record.of_mut(bytes)) {
+                                Ok(opened) => {
+                                    cipher.consume(len);
+                                    return Ok(match opened {
+                                        Opened::Data(at) => {
+                                            let at = Region::new(record.start + at.start, at.len());
+                                            plain.append(bytes, at);
+                                            Progress::Some
+                                        }
+                                        Opened::Control => Progress::Some,
+                                        Opened::CloseNotify => {
+                                            self.peer_closed = true;
+                                            Progress::PeerClosed
+                                        }
+                                    });
+                                }
+                                Err(refusal) => refusal,
                             }
-                            Err(refusal) => refusal,
                         }
-                    }
-                    Err(error) => Refusal::from(error),
-                };
+                        Err(error) => Refusal::from(error),
+                    };
                 if let Some(alert) = refusal.alert {
                     self.fail(alert, out);
                 }
@@ -209,9 +210,10 @@ impl Connection {
         Ok(())
     }
 
-    /// The end of this connection by an alert, where the keys for one are at hand.
+    /// The end of this connection by an alert, where the keys for one are at hand and no
+    /// close_notify has ended what this side says.
     pub(super) fn fail(&mut self, alert: AlertDescription, out: &mut Queue) {
-        if let State::Traffic(traffic) = &mut self.state {
+        if let (State::Traffic(traffic), false) = (&mut self.state, self.closed) {
             traffic.alert_record(alert, out, &mut self.info);
         }
         self.state = State::Failed;
@@ -271,10 +273,17 @@ impl Connection {
         }
     }
 
-    pub(super) fn update_keys(&mut self, request: bool, out: &mut Queue) -> Result<(), Error> {
-        match &mut self.state {
-            State::Traffic(traffic) => traffic.update_keys(request, out, &mut self.info),
-            _ => Ok(()),
+    pub(super) fn update_keys(&mut self, request: bool) {
+        if let State::Traffic(traffic) = &mut self.state {
+            traffic.update_keys(request);
+        }
+    }
+
+    /// Bytes held beside the buffers: the beginning of a message.
+    pub(super) fn held(&self) -> usize {
+        match &self.state {
+            State::Traffic(traffic) => traffic.held(),
+            _ => 0,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How inner ciphertext travels in outer plaintext.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::buffer::Queue;
 use super::error::FramingError;
@@ -80,8 +81,13 @@ pub enum Unwrapped {
 }
 
 /// Outer plaintext on its way out, in order.
-#[derive(Debug)]
 pub struct Outgoing<'a>(&'a mut Queue);
+
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("len", &self.0.len()).finish_non_exhaustive()
+    }
+}
 
 impl<'a> Outgoing<'a> {
     pub(super) fn new(queue: &'a mut Queue) -> Self {

@@ -19,9 +19,10 @@ use rustls::{
 };
 
 use super::buffer::Queue;
+use super::connection::Stop;
 use super::exporter::{Exporter, Tap};
 use super::layer::LayerInfo;
-use super::limits::{Limits, MAX_RECORD};
+use super::limits::{Limits, RECORD_HEADER};
 use super::record::{self, Traffic};
 use super::role::Role;
 
@@ -75,7 +76,7 @@ impl Handshake {
         limits: &Limits,
         out: &mut Queue,
         info: &mut LayerInfo,
-    ) -> (usize, Result<Step, Error>) {
+    ) -> (usize, Result<Step, Stop>) {
         let mut used = 0;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
@@ -83,29 +84,49 @@ impl Handshake {
             used += discard;
             self.seen -= discard.min(self.seen);
             match done {
-                Ok(Some(Step::Complete)) => return (used, self.check_end()),
+                Ok(Some(Step::Complete)) => return (used, self.check_end().map_err(Stop::Tls)),
                 Ok(Some(Step::NeedsMore)) => {}
                 Ok(None) => continue,
                 Err(error) => {
                     let rest = input.get_mut(used..).unwrap_or_default();
                     self.drain_alert(rest, out, info);
-                    return (used, Err(error));
+                    return (used, Err(error.into()));
                 }
             }
             // rustls wants more: show it the next record, whole.
-            let unseen = input.get(used + self.seen..).unwrap_or_default();
-            match record::length(unseen, limits.record) {
-                Ok(Some(len)) => {
-                    info.count_in(len);
-                    self.seen += len;
-                }
-                Ok(None) => return (used, Ok(Step::NeedsMore)),
-                Err(Error::PeerSentOversizedRecord) if limits.record < MAX_RECORD => {
-                    return (used, Err(Error::PeerSentOversizedRecord));
-                }
-                // rustls has the words and the alert for a header that makes no sense.
-                Err(_) => self.seen += unseen.len(),
-            }
+            let rest = input.get_mut(used..).unwrap_or_default();
+            let stop =
+                match record::length(rest.get(self.seen..).unwrap_or_default(), limits.record) {
+                    Ok(Some(len)) => {
+                        info.count_in(len);
+                        self.seen += len;
+                        continue;
+                    }
+                    Ok(None) if rest.len() < Self::max_unfinished(limits) => {
+                        return (used, Ok(Step::NeedsMore));
+                    }
+                    Ok(None) => Stop::Handshake,
+                    Err(error) => error.into(),
+                };
+            self.refuse(rest, out, info);
+            return (used, Err(stop));
+        }
+    }
+
+    /// The most input that can stand unused after all progress is made.
+    pub(super) fn max_unfinished(limits: &Limits) -> usize {
+        limits.handshake.max(limits.record)
+    }
+
+    /// Have rustls send an alert for input that it shall not see. The keys for one are its own, so
+    /// it is shown a header that makes no sense; its alert is decode_error.
+    fn refuse(&mut self, input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
+        const NONSENSE: [u8; RECORD_HEADER] = [0xff; RECORD_HEADER];
+        let mut seen = input.get(..self.seen).unwrap_or_default().to_vec();
+        seen.extend_from_slice(&NONSENSE);
+        self.seen = seen.len();
+        if let (_, Err(_)) = self.step(&mut seen, out, info) {
+            self.drain_alert(&mut seen, out, info);
         }
     }
 

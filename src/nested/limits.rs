@@ -7,13 +7,16 @@ pub(super) const MAX_FRAGMENT: usize = 1 << 14;
 /// The bytes of a record before its payload.
 pub(super) const RECORD_HEADER: usize = 5;
 
+/// The largest handshake message; rustls' own limit.
+pub(super) const MAX_HANDSHAKE: usize = 0xffff;
+
 /// The largest record on the wire: TLS 1.2 lets protection add 2048 bytes, TLS 1.3 less.
 /// <https://www.rfc-editor.org/rfc/rfc5246#section-6.2.3>
 pub(super) const MAX_RECORD: usize = RECORD_HEADER + MAX_FRAGMENT + 2048;
 
 /// How many bytes a machine may hold, by place.
 ///
-/// The defaults suit hosts. A small device lowers them all together with the size of the records
+/// A limit of 0 counts as 1. The defaults suit hosts. A small device lowers them all together with the size of the records
 /// that its peers send; a peer that sends more is refused with a typed error, never truncated.
 ///
 /// ```
@@ -46,16 +49,29 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         wire_in: 64 * 1024,
         record: MAX_RECORD,
-        handshake: 0xffff + MAX_RECORD,
+        handshake: MAX_HANDSHAKE + MAX_RECORD,
         plaintext: 64 * 1024,
         wire_out: 64 * 1024,
         messages: 64 * 1024,
     };
 
+    /// A machine that may hold nothing could never move.
+    pub(super) fn at_least_one(self) -> Self {
+        Self {
+            wire_in: self.wire_in.max(1),
+            record: self.record.max(1),
+            handshake: self.handshake.max(1),
+            plaintext: self.plaintext.max(1),
+            wire_out: self.wire_out.max(1),
+            messages: self.messages.max(1),
+        }
+    }
+
     /// The most bytes that a machine with these limits buffers at any time, both layers and both
     /// directions together.
     pub const fn total(&self) -> usize {
-        let record = max(self.record, 1);
+        // The sum of what counts as 1 where it is 0.
+        let record = max(self.record, 6);
         let unfinished = max(self.handshake, record);
         // Received: plaintext with the record that went beyond its mark; unfinished messages on
         // either layer; the outer plaintext between the layers; one read.

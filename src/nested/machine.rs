@@ -37,6 +37,8 @@ pub(super) trait Machine {
     fn current_phase(&self) -> Phase;
     /// Bytes held beside the receive buffer and the send queues.
     fn held(&self) -> usize;
+    /// Whether an out-of-band message waits to be taken.
+    fn has_message(&self) -> bool;
 
     fn wants_read(&self) -> bool {
         let session = self.session();
@@ -66,13 +68,13 @@ impl<M: Machine> Ports for M {
         if !self.wants_read() {
             return None;
         }
-        let most = self.session().limits.wire_in.max(1);
+        let most = self.session().limits.wire_in;
         Some(self.session_mut().inbound.space(most))
     }
 
     fn wire_received(&mut self, n: usize) -> Result<(), Error> {
         let session = self.session_mut();
-        let (offered, most) = (session.inbound.offered(), session.limits.wire_in.max(1));
+        let (offered, most) = (session.inbound.offered(), session.limits.wire_in);
         if n > offered {
             return Err(self.misuse(Misuse::Count { given: n, offered }));
         }
@@ -173,7 +175,7 @@ impl<M: Machine> Ports for M {
                 && self.innermost().is_established()
                 && session.queued() < session.limits.wire_out,
             plain_out: self.plain_out() != Plaintext::Pending,
-            message: self.held() > 0,
+            message: self.has_message(),
         }
     }
 

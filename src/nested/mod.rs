@@ -153,6 +153,7 @@ impl<F: Framing> Nested<F> {
     }
 
     /// Seal what follows on `layer` under new keys, and ask its peer to do the same if `request`.
+    /// The KeyUpdate leaves with the next output, which [`Ports::wire_out`] has from now on.
     ///
     /// # Errors
     /// The machine's failure; [`Misuse::NotEstablished`]; [`Misuse::KeyUpdateVersion`] for TLS 1.2.
@@ -164,13 +165,10 @@ impl<F: Framing> Nested<F> {
         match self.inner.can_update_keys() {
             None => Err(self.misuse(Misuse::NotEstablished)),
             Some(false) => Err(self.misuse(Misuse::KeyUpdateVersion)),
-            Some(true) => match self.inner.update_keys(request, &mut self.inner_sealed) {
-                Ok(()) => {
-                    self.carry();
-                    Ok(())
-                }
-                Err(error) => Err(self.fail_inner(error)),
-            },
+            Some(true) => {
+                self.inner.update_keys(request);
+                Ok(())
+            }
         }
     }
 
@@ -196,7 +194,7 @@ impl<F: Framing> Nested<F> {
     fn advance_inner(&mut self) -> Result<Progress, Error> {
         let phase = self.current_phase();
         let session = &mut self.session;
-        if session.inbound.plain.len() >= session.limits.plaintext.max(1) {
+        if session.inbound.plain.len() >= session.limits.plaintext {
             return Ok(Progress::None);
         }
         let parts = session.inbound.parts();
@@ -235,9 +233,14 @@ impl<F: Framing> Nested<F> {
         }
     }
 
+    /// Whether what follows in the outer plaintext is not the inner layer's any more.
+    fn at_end(&self) -> bool {
+        self.finished || (self.inner.peer_closed() && !self.framing.marks_end())
+    }
+
     /// One step of the framing with its input; whether it moved.
     fn unwrap(&mut self) -> Result<bool, Error> {
-        if self.finished || (self.inner.peer_closed() && !self.framing.marks_end()) {
+        if self.at_end() {
             return Ok(false);
         }
         let session = &mut self.session;
@@ -260,8 +263,7 @@ impl<F: Framing> Nested<F> {
             Unwrapped::Inner { skip, len } | Unwrapped::Message { skip, len } => (skip, len),
             // Behind plaintext that nobody reads, what comes before the mark is not opened yet.
             Unwrapped::Finish { .. }
-                if !self.inner.peer_closed()
-                    && parts.plain.len() >= session.limits.plaintext.max(1) =>
+                if !self.inner.peer_closed() && parts.plain.len() >= session.limits.plaintext =>
             {
                 return Ok(false);
             }
@@ -388,6 +390,11 @@ impl<F: Framing> Machine for Nested<F> {
             if self.advance_inner()? != Progress::None || self.unwrap()? {
                 continue;
             }
+            if self.session.close_wanted && self.at_end() {
+                // Nobody will ask for what is behind the inner layer's end.
+                self.session.inbound.inner.clear();
+                self.session.inbound.carried.clear();
+            }
             if self.blocked() {
                 self.session.starved = false;
                 break;
@@ -397,23 +404,20 @@ impl<F: Framing> Machine for Nested<F> {
                 break;
             }
         }
-        if self.session.close_wanted && self.inner.peer_closed() {
-            // Nobody will ask for what is behind the inner layer's end.
-            self.session.inbound.inner.clear();
-            self.session.inbound.carried.clear();
-        }
         self.judge_end()
     }
 
     fn blocked(&self) -> bool {
         let (inbound, limits) = (&self.session.inbound, &self.session.limits);
-        inbound.plain.len() >= limits.plaintext.max(1)
-            || self.messages_len >= limits.messages.max(1)
-            || inbound.carried.len() >= limits.plaintext.max(1)
+        // Outer plaintext that waits for the rest of its frame must not stop what brings it.
+        inbound.plain.len() >= limits.plaintext
+            || self.messages_len >= limits.messages
+            || (self.at_end() && inbound.carried.len() >= limits.plaintext)
     }
 
     fn prepare(&mut self, all: bool) {
-        if self.session.failure.is_none() && self.inner.owes() {
+        let full = self.session.queued() >= self.session.limits.wire_out;
+        if self.session.failure.is_none() && self.inner.owes() && !full {
             match self.inner.answer(&mut self.inner_sealed) {
                 Ok(()) => self.carry(),
                 Err(error) => {
@@ -487,7 +491,11 @@ impl<F: Framing> Machine for Nested<F> {
     }
 
     fn held(&self) -> usize {
-        self.messages_len
+        self.messages_len + self.session.connection.held() + self.inner.held()
+    }
+
+    fn has_message(&self) -> bool {
+        !self.messages.is_empty()
     }
 }
 

@@ -19,13 +19,17 @@ use rustls::{
 use super::buffer::{PIECE, Queue};
 use super::handshake::Kernel;
 use super::layer::LayerInfo;
-use super::limits::{MAX_FRAGMENT, MAX_RECORD, RECORD_HEADER};
+use super::limits::{MAX_FRAGMENT, MAX_HANDSHAKE, MAX_RECORD, RECORD_HEADER};
 
 /// Sequence numbers must not wrap; nothing is sealed or opened beyond this one.
 /// <https://www.rfc-editor.org/rfc/rfc8446#section-5.3>
 const LAST_SEQUENCE: u64 = u64::MAX - 0xffff;
 
-/// How many messages without data a peer may send before one with data.
+/// Numbers of a TLS 1.2 key kept for its last alerts: it has no successor.
+const LAST_WORDS: u64 = 2;
+
+/// How many messages without data a peer may send before one with data. A forged record ends the
+/// connection, so limits on how many of them a key may see are never near.
 const MAX_EMPTY_RECORDS: u8 = 32;
 const MAX_KEY_UPDATES: u8 = 32;
 const MAX_WARNINGS: u8 = 4;
@@ -82,7 +86,12 @@ impl From<Error> for Refusal {
             Error::AlertReceived(_) => None,
             Error::DecryptError => Some(AlertDescription::BadRecordMac),
             Error::PeerSentOversizedRecord => Some(AlertDescription::RecordOverflow),
-            Error::InvalidMessage(_) => Some(AlertDescription::DecodeError),
+            // "If a TLS implementation receives an unexpected record type, it MUST terminate the
+            // connection with an 'unexpected_message' alert."
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                Some(AlertDescription::UnexpectedMessage)
+            }
+            Error::InvalidMessage(invalid) => Some((*invalid).into()),
             Error::PeerMisbehaved(_)
             | Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. } => {
@@ -126,7 +135,10 @@ pub(super) struct Traffic {
 /// Answers due before the next data.
 #[derive(Debug, Default)]
 struct Owed {
+    /// A KeyUpdate that answers the peer's request, or that this side wants.
     key_update: bool,
+    /// A KeyUpdate that asks for one of the peer's.
+    key_update_request: bool,
     no_renegotiation: bool,
 }
 
@@ -169,7 +181,7 @@ impl Traffic {
             write_sequence,
             write_limit: limit.min(LAST_SEQUENCE),
             max_fragment: max_fragment.clamp(1, MAX_FRAGMENT),
-            max_message,
+            max_message: max_message.min(MAX_HANDSHAKE),
             message: Vec::new(),
             owed: Owed::default(),
             seen: Seen::default(),
@@ -183,6 +195,17 @@ impl Traffic {
     /// The bytes that a record adds to its payload.
     pub(super) fn overhead(&self) -> usize {
         RECORD_HEADER + self.encrypter.encrypted_payload_len(0)
+    }
+
+    /// The largest record that the peer may send: TLS 1.3 lets protection add 256 bytes.
+    /// <https://www.rfc-editor.org/rfc/rfc8446#section-5.2>
+    pub(super) fn max_record(&self) -> usize {
+        if self.is_tls13() { RECORD_HEADER + MAX_FRAGMENT + 256 } else { MAX_RECORD }
+    }
+
+    /// Bytes held of a message that goes on in the next record.
+    pub(super) fn held(&self) -> usize {
+        self.message.len()
     }
 
     /// The largest payload of a record that this side sends.
@@ -213,6 +236,9 @@ impl Traffic {
         let plain = self.decrypter.decrypt(opaque, self.read_sequence)?;
         self.read_sequence += 1;
         let (typ, payload) = (plain.typ, plain.payload);
+        if payload.len() > MAX_FRAGMENT {
+            return Err(Error::PeerSentOversizedRecord.into());
+        }
 
         if payload.is_empty() {
             self.seen.empty_records += 1;
@@ -227,7 +253,9 @@ impl Traffic {
         }
         match typ {
             ContentType::ApplicationData => {
-                self.seen.key_updates = 0;
+                if !payload.is_empty() {
+                    self.seen.key_updates = 0;
+                }
                 match (payload.as_ptr() as usize).checked_sub(base) {
                     _ if payload.is_empty() => Ok(Opened::Data(0..0)),
                     Some(start) if start + payload.len() <= len => {
@@ -235,6 +263,14 @@ impl Traffic {
                     }
                     _ => Err(Error::General("the decrypter did not work in place".into()).into()),
                 }
+            }
+            // "Implementations MUST NOT send Handshake and Alert records that have a zero-length
+            // TLSInnerPlaintext.content; if such a message is received, the receiving
+            // implementation MUST terminate the connection with an 'unexpected_message' alert."
+            // <https://www.rfc-editor.org/rfc/rfc8446#section-5.4>
+            ContentType::Alert | ContentType::Handshake if payload.is_empty() => {
+                let error = InvalidMessage::InvalidEmptyPayload;
+                Err(Refusal::new(AlertDescription::UnexpectedMessage, error))
             }
             ContentType::Alert => self.alert(payload),
             ContentType::Handshake => self.handshake(payload),
@@ -271,9 +307,6 @@ impl Traffic {
 
     /// Handle the post-handshake messages that end in this record; keep what goes on in the next.
     fn handshake(&mut self, payload: &[u8]) -> Result<Opened, Refusal> {
-        if payload.is_empty() {
-            return Err(Error::from(InvalidMessage::InvalidEmptyPayload).into());
-        }
         let mut joined = core::mem::take(&mut self.message);
         let messages: &[u8] = if joined.is_empty() {
             payload
@@ -296,7 +329,7 @@ impl Traffic {
             self.post_handshake(HandshakeType::from(typ), body, behind.is_empty())?;
             used += 4 + len;
         }
-        self.message = if joined.is_empty() {
+        self.message = if joined.is_empty() || used == joined.len() {
             messages.get(used..).unwrap_or_default().to_vec()
         } else {
             // A message dribbled in small records is not copied anew for each of them.
@@ -320,7 +353,12 @@ impl Traffic {
             },
             // "The client MAY respond with a no_renegotiation alert [or] ignore"; a server is asked
             // with a ClientHello. <https://www.rfc-editor.org/rfc/rfc5246#section-7.4.1.1>
-            (false, HandshakeType::HelloRequest) if self.kernel.is_client() => self.renegotiation(),
+            (false, HandshakeType::HelloRequest) if self.kernel.is_client() => {
+                if !body.is_empty() {
+                    return Err(Error::from(InvalidMessage::TrailingData("HelloRequest")).into());
+                }
+                self.renegotiation()
+            }
             (false, HandshakeType::ClientHello) if !self.kernel.is_client() => self.renegotiation(),
             _ => Err(unexpected_handshake(typ).into()),
         }
@@ -363,7 +401,7 @@ impl Traffic {
 
     /// Whether an answer is due.
     pub(super) fn owes(&self) -> bool {
-        self.owed.key_update || self.owed.no_renegotiation
+        self.owed.key_update || self.owed.key_update_request || self.owed.no_renegotiation
     }
 
     /// Send the answers that are due.
@@ -373,21 +411,33 @@ impl Traffic {
             let alert = [WARNING, AlertDescription::NoRenegotiation.into()];
             self.seal(ContentType::Alert, OutboundChunks::Single(&alert), out, info)?;
         }
-        if self.owed.key_update {
-            self.update_keys(false, out, info)?;
+        // A request must be answered by a KeyUpdate that is none.
+        // <https://www.rfc-editor.org/rfc/rfc8446#section-4.6.3>
+        if core::mem::take(&mut self.owed.key_update) {
+            self.key_update_record(false, out, info)?;
+        }
+        if core::mem::take(&mut self.owed.key_update_request) {
+            self.key_update_record(true, out, info)?;
         }
         Ok(())
     }
 
-    /// Seal the next records under new keys, and ask the peer to do the same if `request`.
-    /// <https://www.rfc-editor.org/rfc/rfc8446#section-4.6.3>
-    pub(super) fn update_keys(
+    /// Seal what follows under new keys, and ask the peer to do the same if `request`. The
+    /// KeyUpdate is sealed with the next thing that leaves, so that asking often queues one.
+    pub(super) fn update_keys(&mut self, request: bool) {
+        if request {
+            self.owed.key_update_request = true;
+        } else {
+            self.owed.key_update = true;
+        }
+    }
+
+    fn key_update_record(
         &mut self,
         request: bool,
         out: &mut Queue,
         info: &mut LayerInfo,
     ) -> Result<(), Error> {
-        self.owed.key_update = false;
         let body = [HandshakeType::KeyUpdate.into(), 0, 0, 1, u8::from(request)];
         self.seal(ContentType::Handshake, OutboundChunks::Single(&body), out, info)?;
         let (sequence, secrets) = self.kernel.next_tx()?;
@@ -408,13 +458,12 @@ impl Traffic {
         info: &mut LayerInfo,
     ) -> Result<(), Error> {
         self.answer(out, info)?;
-        if self.write_sequence + 1 >= self.write_limit {
-            if !self.is_tls13() {
-                return Err(Error::EncryptError);
+        if self.is_tls13() {
+            if self.write_sequence > 0 && self.write_sequence + 1 >= self.write_limit {
+                self.key_update_record(false, out, info)?;
             }
-            if self.write_sequence > 0 {
-                self.update_keys(false, out, info)?;
-            }
+        } else if self.write_sequence + LAST_WORDS >= self.write_limit {
+            return Err(Error::EncryptError);
         }
         self.seal(ContentType::ApplicationData, OutboundChunks::new(pieces), out, info)
     }

@@ -45,6 +45,7 @@ impl Session {
     /// If rustls refuses the configuration or the name.
     pub fn new(role: Role, limits: Limits) -> Result<Self, Error> {
         let mut sealed = Queue::default();
+        let limits = limits.at_least_one();
         let connection = Connection::new(role, &limits, &mut sealed)
             .map_err(|error| Error::new(Layer::Outer, Phase::OuterHandshake, error))?;
         Ok(Self {
@@ -82,7 +83,8 @@ impl Session {
         Nested::new(self, inner, framing)
     }
 
-    /// Seal what follows under new keys, and ask the peer to do the same if `request`.
+    /// Seal what follows under new keys, and ask the peer to do the same if `request`. The
+    /// KeyUpdate leaves with the next output, which [`Ports::wire_out`] has from now on.
     ///
     /// # Errors
     /// The machine's failure; [`Misuse::NotEstablished`]; [`Misuse::KeyUpdateVersion`] for TLS 1.2.
@@ -91,10 +93,10 @@ impl Session {
         match self.connection.can_update_keys() {
             None => Err(self.misuse(Misuse::NotEstablished)),
             Some(false) => Err(self.misuse(Misuse::KeyUpdateVersion)),
-            Some(true) => match self.connection.update_keys(request, &mut self.sealed) {
-                Ok(()) => Ok(()),
-                Err(error) => Err(self.fail(Layer::Outer, self.current_phase(), error)),
-            },
+            Some(true) => {
+                self.connection.update_keys(request);
+                Ok(())
+            }
         }
     }
 
@@ -152,7 +154,10 @@ impl Session {
             return;
         }
         let step = |session: &mut Self| -> Result<usize, rustls::Error> {
-            session.connection.answer(&mut session.sealed)?;
+            // A peer that asks and never reads gets one answer, when it reads again.
+            if session.queued() < session.limits.wire_out {
+                session.connection.answer(&mut session.sealed)?;
+            }
             session.connection.seal(session.pending.iter(), usize::MAX, &mut session.sealed)
         };
         loop {
@@ -250,7 +255,7 @@ impl Machine for Session {
     }
 
     fn blocked(&self) -> bool {
-        self.inbound.carried.len() >= self.limits.plaintext.max(1)
+        self.inbound.carried.len() >= self.limits.plaintext
     }
 
     fn prepare(&mut self, all: bool) {
@@ -312,7 +317,11 @@ impl Machine for Session {
     }
 
     fn held(&self) -> usize {
-        0
+        self.connection.held()
+    }
+
+    fn has_message(&self) -> bool {
+        false
     }
 }
 

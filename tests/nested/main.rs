@@ -12,4 +12,5 @@ mod handshakes;
 #[cfg(feature = "http-connect")]
 mod http_connect;
 mod preamble;
+mod record_path;
 mod records;

@@ -1,0 +1,487 @@
+//! The record path beside a raw rustls connection: the same records, sealed with the right keys and
+//! then bent, to both; the same plaintext, the same end, the same alert must come of it.
+//!
+//! A [`Script`] says what a [`Hostile`] peer sends. [`Script::play`] sends it to a [`Session`], to
+//! the inner layer of a `Nested`, and to rustls; [`compare`] judges. Where the crate is stricter
+//! than rustls, [`stricter`] names the rule and the RFC; nothing else may differ. [`Script::read`]
+//! makes a script from any bytes, for fuzzers.
+
+use std::io::{ErrorKind as IoError, Read};
+
+use nested_tls::{Direct, Error, ErrorKind, Nested, Session};
+use rustls::{AlertDescription, Connection, InvalidMessage, PeerMisbehaved};
+
+use super::crypto::{self, Rng};
+use super::glued;
+use super::hostile::{self, ALERT, DATA, HANDSHAKE, Hostile};
+use super::party::{Machine, Party};
+use super::pki::Version;
+use super::setup::{Setup, Side};
+
+/// One thing that the hostile peer does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Seal a record under the next sequence number.
+    Seal { typ: u8, payload: Vec<u8>, padding: usize },
+    /// Seal a KeyUpdate, and go on under the next keys.
+    KeyUpdate { requested: bool },
+    /// Seal a record under the sequence number that lies so far from the next one.
+    SealOff { typ: u8, payload: Vec<u8>, off: i8 },
+    /// Bytes that nobody sealed.
+    Raw(Vec<u8>),
+    /// Flip bits of the last record's byte at this place, counted modulo its length.
+    Flip { at: usize, mask: u8 },
+    /// Cut the last record short by so many bytes, counted modulo its length; its header stays.
+    Cut(usize),
+    /// Send the last record twice.
+    Repeat,
+    /// Do not send the last record.
+    Drop,
+    /// Send the last two records in the other order.
+    Swap,
+}
+
+/// What the hostile peer sends, and in what pieces.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub version: Version,
+    /// The victim is the client.
+    pub client: bool,
+    pub ops: Vec<Op>,
+    /// The sizes of the pieces that reach the victim, used in turn; empty for one piece.
+    pub pieces: Vec<usize>,
+}
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub read: Vec<u8>,
+    /// The peer's close_notify was taken for one.
+    pub closed: bool,
+    pub error: Option<rustls::Error>,
+    /// The alerts that the victim sent: level and description.
+    pub alerts: Vec<[u8; 2]>,
+    /// How many KeyUpdates it sent.
+    pub key_updates: usize,
+}
+
+impl Script {
+    pub fn new(version: Version, client: bool, ops: impl Into<Vec<Op>>) -> Self {
+        Self { version, client, ops: ops.into(), pieces: Vec::new() }
+    }
+
+    /// A script from bytes that a fuzzer made up: any bytes are one.
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut bytes = bytes.iter().copied();
+        let mut next = || bytes.next().unwrap_or_default();
+        let flags = next();
+        let version = Version::ALL[usize::from(flags & 1)];
+        let pieces = match flags >> 2 & 3 {
+            0 => vec![],
+            // Through a header byte by byte, then on with a stride.
+            1 => [&[1; 7][..], &[500 + usize::from(next()) * 8]].concat(),
+            _ => vec![1 + usize::from(next()), 200 + usize::from(next()) * 8],
+        };
+        let mut ops = Vec::new();
+        while ops.len() < 48 {
+            let kind = next();
+            if kind == 0 {
+                break;
+            }
+            ops.push(Op::read(kind, &mut next));
+        }
+        Self { version, client: flags & 2 != 0, ops, pieces }
+    }
+
+    fn setup(&self) -> Setup {
+        // The hostile peer is on the right, so the victim on the left decides.
+        let mix = if self.client {
+            super::setup::Mix::ClientClient
+        } else {
+            super::setup::Mix::ServerServer
+        };
+        Setup { tickets: 1, ..Setup::new(self.version, self.version, mix) }
+    }
+
+    /// The bytes that the script makes of a peer's keys.
+    fn records(&self, peer: &mut Hostile) -> Vec<u8> {
+        let mut records: Vec<Vec<u8>> = Vec::new();
+        for op in &self.ops {
+            match op {
+                Op::Seal { typ, payload, padding } => {
+                    records.push(peer.seal_padded(*typ, payload, *padding));
+                }
+                Op::KeyUpdate { requested } => {
+                    let body = if *requested {
+                        hostile::KEY_UPDATE_REQUESTED
+                    } else {
+                        hostile::KEY_UPDATE
+                    };
+                    records.push(peer.seal(HANDSHAKE, &body));
+                    if peer.is_tls13() {
+                        peer.update_tx();
+                    }
+                }
+                Op::SealOff { typ, payload, off } => {
+                    let sequence = peer.sequence().wrapping_add_signed((*off).into());
+                    records.push(peer.seal_at(*typ, payload, sequence));
+                }
+                Op::Raw(bytes) => records.push(bytes.clone()),
+                Op::Flip { at, mask } => {
+                    if let Some(last) = records.last_mut().filter(|r| !r.is_empty()) {
+                        let at = at % last.len();
+                        last[at] ^= mask;
+                    }
+                }
+                Op::Cut(n) => {
+                    if let Some(last) = records.last_mut().filter(|r| r.len() > 5) {
+                        let len = last.len() - 1 - n % (last.len() - 5);
+                        last.truncate(len.max(5));
+                        let [high, low] = ((last.len() - 5) as u16).to_be_bytes();
+                        last[3..5].copy_from_slice(&[high, low]);
+                    }
+                }
+                Op::Repeat => records.extend(records.last().cloned()),
+                Op::Drop => drop(records.pop()),
+                Op::Swap => {
+                    let n = records.len();
+                    if n > 1 {
+                        records.swap(n - 1, n - 2);
+                    }
+                }
+            }
+        }
+        records.concat()
+    }
+
+    fn play_to(&self, victim: &mut dyn Victim) -> Outcome {
+        let setup = self.setup();
+        let mut peer = Hostile::new(99, &setup.outer_end(Side::Right));
+        peer.connect(&mut |bytes| {
+            victim.feed(bytes);
+            victim.take()
+        });
+        let bytes = self.records(&mut peer);
+        let mut rest = &bytes[..];
+        let mut pieces = self.pieces.iter().copied().cycle();
+        while !rest.is_empty() {
+            let n = pieces.next().unwrap_or(rest.len()).clamp(1, rest.len());
+            victim.feed(&rest[..n]);
+            rest = &rest[n..];
+        }
+        let sent = victim.take();
+        let mut outcome = victim.outcome();
+        for (typ, payload) in peer.open(&sent) {
+            match (typ, &payload[..]) {
+                (ALERT, &[level, description]) => outcome.alerts.push([level, description]),
+                (HANDSHAKE, [24, ..]) => outcome.key_updates += 1,
+                // A server's tickets.
+                (HANDSHAKE, [4, ..]) => {}
+                record => panic!("the victim sent {record:?}"),
+            }
+        }
+        outcome
+    }
+
+    /// What came of it in a `Session`, inside a `Nested`, and in rustls.
+    pub fn play(&self) -> [Outcome; 3] {
+        let setup = self.setup();
+        let session = self.play_to(&mut Outer(setup.session(Side::Left)));
+        let nested = self.play_to(&mut Inner::new(&setup));
+        let oracle = self.play_to(&mut Raw::new(&setup));
+        [session, nested, oracle]
+    }
+
+    /// Play, and judge; what came of it in a `Session`.
+    pub fn check(&self) -> Outcome {
+        let [mut session, mut nested, oracle] = self.play();
+        // One answer may serve several requests; none is due from a connection that failed.
+        for outcome in [&mut session, &mut nested] {
+            let due = outcome.key_updates > 0 && outcome.error.is_none();
+            outcome.key_updates = usize::from(due);
+            let failed = outcome.error.is_some();
+            outcome.alerts.retain(|alert| alert[0] == 2 || !failed);
+        }
+        assert_eq!(session, nested, "the two layers differ: {self:?}");
+        compare(&session, &oracle, self);
+        session
+    }
+}
+
+impl Op {
+    fn read(kind: u8, next: &mut dyn FnMut() -> u8) -> Self {
+        let typ = |n: u8| [DATA, HANDSHAKE, ALERT, 20, HEARTBEAT, 0, 99, DATA][usize::from(n % 8)];
+        const HEARTBEAT: u8 = hostile::HEARTBEAT;
+        let payload = |next: &mut dyn FnMut() -> u8| -> Vec<u8> {
+            match next() {
+                // A few bytes of the fuzzer's own.
+                n @ 0..=127 => (0..n % 32).map(|_| next()).collect(),
+                128..=159 => hostile::handshake(next(), &Rng(next().into()).bytes(next().into())),
+                160..=191 => hostile::ticket(next().into()),
+                192..=207 => hostile::KEY_UPDATE.repeat(1 + usize::from(next() % 3)),
+                208..=223 => hostile::HELLO_REQUEST.to_vec(),
+                224..=239 => vec![1 + next() % 2, next() % 121],
+                // Lengths around the largest.
+                240..=255 => vec![7; 16_384 - 4 + usize::from(next() % 12)],
+            }
+        };
+        match kind % 16 {
+            0..=3 => Self::Seal { typ: DATA, payload: payload(next), padding: 0 },
+            4..=6 => Self::Seal { typ: HANDSHAKE, payload: payload(next), padding: 0 },
+            7 => Self::Seal { typ: ALERT, payload: payload(next), padding: 0 },
+            8 => Self::Seal { typ: typ(next()), payload: payload(next), padding: next().into() },
+            9 => Self::KeyUpdate { requested: next() & 1 == 1 },
+            10 => Self::SealOff { typ: typ(next()), payload: payload(next), off: next() as i8 },
+            11 => Self::Raw((0..next() % 32).map(|_| next()).collect()),
+            12 => Self::Flip { at: usize::from(next()) | usize::from(next()) << 8, mask: next() },
+            13 => Self::Cut(next().into()),
+            14 => Self::Repeat,
+            15 if next() & 1 == 0 => Self::Drop,
+            _ => Self::Swap,
+        }
+    }
+}
+
+/// One who takes the hostile peer's bytes.
+trait Victim {
+    fn feed(&mut self, bytes: &[u8]);
+    /// What it has to send.
+    fn take(&mut self) -> Vec<u8>;
+    fn outcome(&mut self) -> Outcome;
+}
+
+fn tls(error: Option<&Error>) -> Option<rustls::Error> {
+    error.map(|error| match error.kind() {
+        ErrorKind::Tls(error) => error.clone(),
+        kind => panic!("not an error of TLS: {kind:?}"),
+    })
+}
+
+fn drain(party: &mut dyn Party) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let more @ [_, ..] = &party.transmit(usize::MAX)[..] {
+        bytes.extend_from_slice(more);
+    }
+    bytes
+}
+
+struct Outer(Machine<Session>);
+
+impl Victim for Outer {
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let n = self.0.receive(bytes);
+            bytes = &bytes[n..];
+            if self.0.read_all().is_empty() && n == 0 {
+                return;
+            }
+        }
+    }
+    fn take(&mut self) -> Vec<u8> {
+        drain(&mut self.0)
+    }
+    fn outcome(&mut self) -> Outcome {
+        let report = self.0.report();
+        Outcome {
+            read: report.read.clone(),
+            closed: report.end,
+            error: tls(self.0.error()),
+            ..Outcome::default()
+        }
+    }
+}
+
+/// The victim's outer layer is in order; its peer there passes on what the hostile one says.
+struct Inner {
+    victim: Machine<Nested>,
+    host: Machine<Session>,
+    sent: usize,
+}
+
+impl Inner {
+    fn new(setup: &Setup) -> Self {
+        // The layers may not share a configuration, so the outer one's is of its own kind here.
+        let outer = Setup { mutual: false, tickets: 0, ..*setup };
+        let victim = outer.session(Side::Left);
+        let victim = victim.map(|s| s.nest(setup.outer_end(Side::Left).role(), Direct).unwrap());
+        let mut inner = Self { victim, host: outer.session(Side::Right), sent: 0 };
+        inner.exchange();
+        inner
+    }
+
+    fn exchange(&mut self) {
+        loop {
+            let (to_host, to_victim) = (drain(&mut self.victim), drain(&mut self.host));
+            if to_host.is_empty() && to_victim.is_empty() {
+                return;
+            }
+            self.host.receive(&to_host);
+            self.host.read_all();
+            let mut rest = &to_victim[..];
+            while !rest.is_empty() {
+                let n = self.victim.receive(rest);
+                rest = &rest[n..];
+                if self.victim.read_all().is_empty() && n == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Victim for Inner {
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let n = self.host.write(bytes);
+            self.exchange();
+            if n == 0 {
+                return;
+            }
+            bytes = &bytes[n..];
+        }
+    }
+    fn take(&mut self) -> Vec<u8> {
+        self.exchange();
+        let read = &self.host.report().read;
+        let new = read[self.sent..].to_vec();
+        self.sent = read.len();
+        new
+    }
+    fn outcome(&mut self) -> Outcome {
+        let report = self.victim.report();
+        Outcome {
+            read: report.read.clone(),
+            closed: report.end,
+            error: tls(self.victim.error()),
+            ..Outcome::default()
+        }
+    }
+}
+
+struct Raw {
+    connection: Connection,
+    randomness: u64,
+    outcome: Outcome,
+}
+
+impl Raw {
+    fn new(setup: &Setup) -> Self {
+        let before = crypto::swap(setup.seed);
+        let connection = glued::connection(&setup.outer_end(Side::Left));
+        Self { connection, randomness: crypto::swap(before), outcome: Outcome::default() }
+    }
+}
+
+impl Victim for Raw {
+    fn feed(&mut self, mut bytes: &[u8]) {
+        let before = crypto::swap(self.randomness);
+        while !bytes.is_empty() && self.outcome.error.is_none() && !self.outcome.closed {
+            self.connection.read_tls(&mut bytes).unwrap();
+            let processed = self.connection.process_new_packets();
+            let mut plain = [0; 4096];
+            loop {
+                match self.connection.reader().read(&mut plain) {
+                    Ok(0) => {
+                        self.outcome.closed = true;
+                        break;
+                    }
+                    Ok(n) => self.outcome.read.extend_from_slice(&plain[..n]),
+                    Err(error) => {
+                        assert_eq!(error.kind(), IoError::WouldBlock);
+                        break;
+                    }
+                }
+            }
+            // What stands behind the peer's end is nobody's.
+            if let (Err(error), false) = (processed, self.outcome.closed) {
+                self.outcome.error = Some(error);
+            }
+        }
+        self.randomness = crypto::swap(before);
+    }
+    fn take(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+    fn outcome(&mut self) -> Outcome {
+        std::mem::take(&mut self.outcome)
+    }
+}
+
+/// What the crate refuses and rustls does not, or with another alert. Each with its rule.
+fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
+    use rustls::Error::{
+        DecryptError, InappropriateHandshakeMessage, InappropriateMessage,
+        InvalidMessage as Invalid, PeerMisbehaved as Misbehaved, PeerSentOversizedRecord,
+    };
+    match (ours, theirs) {
+        // RFC 8446 §5: a protected record has the outer type application_data; an unexpected type
+        // is answered by unexpected_message. rustls opens the record as if it had, or takes an
+        // alert's type for a record in clear, or says decode_error.
+        (InappropriateMessage { .. }, None | Some(DecryptError)) => true,
+        (
+            InappropriateMessage { .. } | Invalid(InvalidMessage::InvalidContentType),
+            Some(Invalid(InvalidMessage::InvalidContentType | InvalidMessage::InvalidCcs)),
+        ) => true,
+        // RFC 8446 §5.1 and §5.2 want record_overflow for a length that rustls finds nonsense or
+        // does not look at before the record is whole.
+        (
+            PeerSentOversizedRecord,
+            None | Some(Invalid(InvalidMessage::MessageTooLarge) | DecryptError),
+        ) => true,
+        // RFC 5246 §7.4.1.1: a HelloRequest is empty.
+        (Invalid(InvalidMessage::TrailingData(_)), None) => true,
+        // RFC 8446 §5.4: no handshake or alert record without content: unexpected_message.
+        (Invalid(InvalidMessage::InvalidEmptyPayload), _) => true,
+        // Rules of ours on floods; empty records don't count as data.
+        (Misbehaved(PeerMisbehaved::TooManyKeyUpdateRequests), None) => true,
+        // A message that has no place here is refused for its type, whatever is in it.
+        (InappropriateHandshakeMessage { .. }, Some(Invalid(_))) => true,
+        _ => false,
+    }
+}
+
+/// The same plaintext, the same end, the same alert.
+///
+/// # Panics
+/// If `ours` differs from `oracle` in anything that [`stricter`] does not allow.
+pub fn compare(ours: &Outcome, oracle: &Outcome, script: &Script) {
+    let told = || format!("\nours   {ours:?}\nrustls {oracle:?}\n{script:?}");
+    let is_stricter = ours.error.as_ref().is_some_and(|e| stricter(e, oracle.error.as_ref()));
+    if is_stricter {
+        assert!(oracle.read.starts_with(&ours.read), "other plaintext{}", told());
+        assert_eq!(ours.alerts.len(), 1, "a refusal has an alert{}", told());
+        return;
+    }
+    // rustls reads a ClientHello before it refuses to renegotiate; here its type is enough.
+    if !script.client && script.version == Version::Tls12 && ours.error.is_none() {
+        if let Some(rustls::Error::InvalidMessage(_)) = oracle.error {
+            assert!(ours.alerts.contains(&[1, 100]), "no refusal{}", told());
+            return;
+        }
+    }
+    assert_eq!(ours.read, oracle.read, "other plaintext{}", told());
+    assert_eq!(ours.closed, oracle.closed, "another end{}", told());
+    assert_eq!(ours.error.is_some(), oracle.error.is_some(), "one refuses{}", told());
+    let fatal = |outcome: &Outcome| outcome.alerts.iter().copied().find(|alert| alert[0] == 2);
+    match (fatal(oracle), &ours.error) {
+        (Some(alert), _) => assert_eq!(fatal(ours), Some(alert), "another alert{}", told()),
+        // rustls says nothing of some misbehaviour; an alert may not be answered by one.
+        (None, Some(rustls::Error::AlertReceived(_)) | None) => {
+            assert_eq!(fatal(ours), None, "an alert for nothing{}", told());
+        }
+        (None, Some(error)) => {
+            let alert = match error {
+                rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
+                _ => AlertDescription::UnexpectedMessage,
+            };
+            assert_eq!(fatal(ours), Some([2, alert.into()]), "{}", told());
+        }
+    }
+    if ours.error.is_none() && !ours.closed {
+        assert!(ours.key_updates.min(1) >= oracle.key_updates.min(1), "no answer{}", told());
+    }
+}

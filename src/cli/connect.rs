@@ -19,6 +19,7 @@ use super::net::{self, Endpoint};
 use super::options::{ClientOptions, Inner, Outer};
 use super::pump::{Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
+use super::tunnel;
 
 /// How long `--report` waits for the peer's answer to our close.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -45,6 +46,12 @@ pub(crate) struct Connect {
     /// Fill what the options of both layers leave open from a CloudHSM client directory, or its configuration
     #[arg(long, value_name = "PATH")]
     cloudhsm: Option<PathBuf>,
+    /// Ask the host, an HTTP proxy, for a tunnel to this place first; the inner server's name is then HOST by default
+    #[arg(long, value_name = "HOST:PORT")]
+    http_connect: Option<Endpoint>,
+    /// A file with USER:PASSWORD for the proxy
+    #[arg(long, value_name = "PATH", requires = "http_connect")]
+    http_auth: Option<PathBuf>,
     #[command(flatten)]
     outer: Outer<ClientOptions>,
     #[command(flatten)]
@@ -57,16 +64,27 @@ impl Connect {
         if let Some(path) = &self.cloudhsm {
             cloudhsm::only(path)?.fill(&mut self.outer.0, &mut self.inner.0);
         }
+        let request = match &self.http_connect {
+            Some(to) => Some(tunnel::request(to, self.http_auth.as_deref())?),
+            None => None,
+        };
         let host = Some(self.to.host.as_str());
+        let origin = self.http_connect.as_ref().map(|to| to.host.as_str());
         let outer = ClientLayer::load(Layer::Outer, self.outer.0, host)?.setup()?;
-        let inner = ClientLayer::load(Layer::Inner, self.inner.0, None)?.setup()?;
+        let inner = ClientLayer::load(Layer::Inner, self.inner.0, origin)?.setup()?;
         let setups = [&outer, &inner];
 
         let what = format!("connecting to {}", self.to);
         let tcp = console.progress(&what, net::connect(&self.to, self.timeout)).await?;
         let address = net::shown(tcp.peer_addr());
-        let mut link =
-            Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;
+        let link = match request {
+            None => Link::nested(&outer, &inner, tcp),
+            Some(request) => {
+                let opened = tunnel::open(&outer, &inner, tcp, request, self.timeout);
+                console.progress("asking for a tunnel", opened).await
+            }
+        };
+        let mut link = link.map_err(|broken| broken.explain(&setups))?;
         let shaken = console.progress("shaking hands", link.handshake(self.timeout)).await;
         if let Err(broken) = shaken {
             link.finish().await;

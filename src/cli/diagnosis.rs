@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io;
 
+use nested_tls::preamble::HttpConnectError;
 use nested_tls::{Error, ErrorKind, Layer, Phase, identity};
 use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
 
@@ -18,6 +19,8 @@ pub(crate) enum Broken {
     Tls(Error),
     /// The connection to the peer.
     Transport(io::Error),
+    /// The host opens no tunnel.
+    Tunnel(HttpConnectError),
     /// A handshake took too long.
     Timeout(Layer, Duration),
     /// What is to be sent can't be read.
@@ -54,6 +57,7 @@ impl Broken {
                 format!("connection lost: {}", words(error)),
                 "see why the peer, or a firewall between, dropped the connection",
             ),
+            Self::Tunnel(error) => tunnel(error),
             Self::Timeout(layer, limit) => Failure::new(
                 Status::of(*layer),
                 "the handshake did not end",
@@ -97,6 +101,26 @@ fn explain(error: &Error, setup: Option<&Setup>) -> Failure {
         ErrorKind::Tls(Tls::AlertReceived(alert)) => alert_received(layer, *alert, setup),
         ErrorKind::Tls(tls) => refused(layer, tls, setup),
         _ => Failure::new(Status::of(layer), error.to_string(), "try again").on(layer),
+    }
+}
+
+/// The host's answer to CONNECT.
+fn tunnel(error: &HttpConnectError) -> Failure {
+    let remedy = match error {
+        HttpConnectError::Refused { status: 407, .. } => {
+            "give it a user and a password with --http-auth"
+        }
+        HttpConnectError::Refused { .. } => {
+            "check that the proxy may, and can, reach that host and port"
+        }
+        _ => "check that this is the TLS port of an HTTP proxy",
+    };
+    let failure = Failure::new(Status::Framing, error.to_string(), remedy);
+    match error {
+        HttpConnectError::Refused { status, .. } => {
+            failure.compared("a 2xx answer to CONNECT", status.to_string())
+        }
+        _ => failure,
     }
 }
 

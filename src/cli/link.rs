@@ -46,6 +46,12 @@ impl Link<Session> {
     pub(crate) fn single(setup: &Setup, tcp: TcpStream) -> Result<Self, Broken> {
         Ok(Self::new(Session::new(setup.role.clone(), Limits::default())?, tcp))
     }
+
+    /// The inner layer inside this one.
+    pub(crate) fn nest(self, inner: &Setup) -> Result<Link<Nested>, Broken> {
+        let Self { stream, started, times } = self;
+        Ok(Link { stream: stream.nest(inner.role.clone(), Direct)?, started, times })
+    }
 }
 
 impl<M: Ports> Link<M> {

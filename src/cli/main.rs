@@ -19,6 +19,7 @@ mod relay;
 mod report;
 mod serve;
 mod server;
+mod tunnel;
 mod witness;
 
 use std::process::ExitCode;

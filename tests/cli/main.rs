@@ -7,6 +7,7 @@ mod demonstration;
 mod inspect;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
+mod tunnel;
 
 #[allow(dead_code, reason = "the whole set of helpers")]
 #[path = "../identity/forge.rs"]

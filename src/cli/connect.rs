@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{ClientOptions, Inner, Outer};
-use super::pump::{Ending, Flow, pump};
+use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::tunnel;
 
@@ -27,8 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Standard input to the inner peer, the inner peer to standard output.
 ///
 /// The end of the input closes the inner layer for writing; then the peer is read to its end. If the peer ends first,
-/// the rest of the input is sent as long as anybody listens: not at all from a terminal, and no longer than the time limit
-/// without input.
+/// the rest of the input is sent as long as the peer keeps the outer layer open, with pauses up to the time limit; input from
+/// a terminal is not waited for.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The host of the outer layer
@@ -99,11 +99,14 @@ impl Connect {
 
         let ending = Ending {
             with_output: true,
-            idle: Some(if io::stdin().is_terminal() { Duration::ZERO } else { self.timeout }),
+            after_peer: match io::stdin().is_terminal() {
+                true => AfterPeer::AtOnce,
+                false => AfterPeer::WhileItListens(self.timeout),
+            },
         };
         let flow = Flow::default();
         let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
-        let result = pump(&mut link, input, output, ending, &flow).await;
+        let result = pump(&mut link, input, output, ending, self.timeout, &flow).await;
         link.finish().await;
         match result {
             Ok(()) => Ok(()),
@@ -124,9 +127,10 @@ async fn farewell(
     console: Console,
 ) -> Result<(), Failure> {
     let flow = Flow::default();
-    let ending = Ending { with_output: false, idle: None };
+    let ending = Ending { with_output: false, after_peer: AfterPeer::AtOnce };
     let nothing = (tokio::io::empty(), tokio::io::sink());
-    let ended = timeout(FAREWELL, pump(&mut link, nothing.0, nothing.1, ending, &flow)).await;
+    let pumped = pump(&mut link, nothing.0, nothing.1, ending, FAREWELL, &flow);
+    let ended = timeout(FAREWELL, pumped).await;
     let machine = link.finish().await;
     if let (Ok(Err(broken)), Some(_)) = (&ended, machine.failure()) {
         let failure = broken.explain(setups);

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::io;
 
 use nested_tls::preamble::HttpConnectError;
-use nested_tls::{Error, ErrorKind, Layer, Phase, identity};
+use nested_tls::{Error, ErrorKind, Layer, Phase, Ports, identity};
 use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
 
 use super::config::Setup;
@@ -21,6 +21,10 @@ pub(crate) enum Broken {
     Transport(io::Error),
     /// The host opens no tunnel.
     Tunnel(HttpConnectError),
+    /// The connection was reset, which cut a layer.
+    Reset(Error, io::Error),
+    /// The peer takes no more, and what is lost by that.
+    Unsent(io::Error),
     /// A handshake took too long.
     Timeout(Layer, Duration),
     /// What is to be sent can't be read.
@@ -45,6 +49,25 @@ impl From<io::Error> for Broken {
 }
 
 impl Broken {
+    /// What `error` of a stream with `machine` means: to the layers a reset is an end.
+    pub(crate) fn of(machine: &mut impl Ports, error: io::Error) -> Self {
+        match Self::from(error) {
+            Self::Transport(error) if is_hang_up(&error) => match machine.wire_eof() {
+                Err(cut) => Self::Reset(cut, error),
+                Ok(()) => Self::Transport(error),
+            },
+            broken => broken,
+        }
+    }
+
+    /// What it means that a write failed.
+    pub(crate) fn unsent(error: io::Error) -> Self {
+        match Self::from(error) {
+            Self::Transport(error) => Self::Unsent(error),
+            broken => broken,
+        }
+    }
+
     /// Says what happened, with what the layers' witnesses know.
     pub(crate) fn explain(&self, setups: &[&Setup]) -> Failure {
         match self {
@@ -52,6 +75,18 @@ impl Broken {
                 let setup = setups.iter().find(|setup| setup.layer == error.layer());
                 explain(error, setup.copied())
             }
+            Self::Reset(cut, error) => {
+                let (layer, phase) = (cut.layer(), cut.phase());
+                match cut.kind() {
+                    ErrorKind::Truncated => truncated(layer, phase, &words(error)),
+                    _ => Self::Tls(cut.clone()).explain(setups),
+                }
+            }
+            Self::Unsent(error) => Failure::new(
+                Status::Transport,
+                format!("the peer ended before it took all of the input: {}", words(error)),
+                "see why the peer ended first; what it said until then is complete",
+            ),
             Self::Transport(error) => Failure::new(
                 Status::Transport,
                 format!("connection lost: {}", words(error)),
@@ -85,7 +120,7 @@ impl Broken {
 fn explain(error: &Error, setup: Option<&Setup>) -> Failure {
     let layer = error.layer();
     match error.kind() {
-        ErrorKind::Truncated => truncated(layer, error.phase()),
+        ErrorKind::Truncated => truncated(layer, error.phase(), "the end of the data"),
         ErrorKind::Framing(reason) => Failure::new(
             Status::Framing,
             format!("framing between the layers: {reason}"),
@@ -124,7 +159,7 @@ fn tunnel(error: &HttpConnectError) -> Failure {
     }
 }
 
-fn truncated(layer: Layer, phase: Phase) -> Failure {
+fn truncated(layer: Layer, phase: Phase, found: &str) -> Failure {
     let remedy = match (phase, layer) {
         (Phase::OuterHandshake, _) => {
             "the peer hung up before it was TLS: check that this is the port of the outer layer"
@@ -139,7 +174,13 @@ fn truncated(layer: Layer, phase: Phase) -> Failure {
     };
     Failure::new(Status::Truncated, format!("cut short in the {phase} phase"), remedy)
         .on(layer)
-        .compared("the peer's close_notify", "the end of the data")
+        .compared("the peer's close_notify", found)
+}
+
+/// Whether the peer, or whoever stands between, closed the connection.
+pub(crate) fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 /// The peer refused us.

@@ -76,7 +76,7 @@ impl<M: Ports> Link<M> {
             match timeout(limit, poll_fn(|cx| self.poll_handshake(cx))).await {
                 Ok(Ok(true)) => return Ok(()),
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => return Err(error.into()),
+                Ok(Err(error)) => return Err(Broken::of(self.stream.machine_mut(), error)),
                 Err(_) => return Err(Broken::Timeout(layer, limit)),
             }
         }
@@ -102,17 +102,28 @@ impl<M: Ports> Link<M> {
         }
     }
 
+    /// Hangs up without a word: the peer must not take for an end what is none.
+    pub(crate) async fn abandon(self) {
+        let (_, mut tcp) = self.stream.into_parts();
+        let _ = tcp.shutdown().await;
+        drain(tcp).await;
+    }
+
     /// Closes all layers, or sends the alert of a failure, and waits a little for the peer: a connection that is closed
     /// with unread bytes is reset, and a reset destroys what the peer has not read yet.
     pub(crate) async fn finish(self) -> M {
         let mut stream = self.stream;
         let _ = timeout(LINGER, stream.shutdown()).await;
-        let (machine, mut tcp) = stream.into_parts();
-        let mut rest = [0; 4096];
-        let drain = async { while matches!(tcp.read(&mut rest).await, Ok(1..)) {} };
-        let _ = timeout(LINGER, drain).await;
+        let (machine, tcp) = stream.into_parts();
+        drain(tcp).await;
         machine
     }
+}
+
+async fn drain(mut tcp: TcpStream) {
+    let mut rest = [0; 4096];
+    let drained = async { while matches!(tcp.read(&mut rest).await, Ok(1..)) {} };
+    let _ = timeout(LINGER, drained).await;
 }
 
 #[cfg(test)]

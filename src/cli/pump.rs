@@ -2,7 +2,8 @@
 
 use core::future::{Future as _, poll_fn};
 use core::pin::{Pin, pin};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::task::Poll;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,21 +12,34 @@ use nested_tls::Ports;
 use nested_tls::adapter::tokio::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use super::diagnosis::Broken;
+use super::diagnosis::{Broken, is_hang_up};
 use super::link::Link;
 
 /// How much is moved at a time.
 const CHUNK: usize = 64 * 1024;
+
+/// How long standard input may take to show what it has: it is read by a thread.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// When a pump stops before both directions have ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     /// Nobody reads the output any more: stop, instead of going on with the other direction.
     pub(crate) with_output: bool,
-    /// The peer has ended, and this long there was no input.
-    pub(crate) idle: Option<Duration>,
+    pub(crate) after_peer: AfterPeer,
+}
+
+/// How long input is waited for when the peer has ended the innermost layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AfterPeer {
+    /// To its end.
+    Forever,
+    /// Until the peer has left the outer layer, too, or for this long without input.
+    WhileItListens(Duration),
+    /// Not at all.
+    AtOnce,
 }
 
 /// Bytes of plaintext that were moved.
@@ -33,6 +47,8 @@ pub(crate) struct Ending {
 pub(crate) struct Flow {
     sent: AtomicU64,
     received: AtomicU64,
+    /// Something was taken from the input that has not been sent.
+    in_hand: AtomicBool,
 }
 
 impl Flow {
@@ -51,16 +67,26 @@ impl Flow {
     pub(crate) fn count_received(&self, n: usize) {
         self.received.fetch_add(n as u64, Ordering::Relaxed);
     }
+
+    fn in_hand(&self) -> bool {
+        self.in_hand.load(Ordering::Relaxed)
+    }
+
+    fn set_in_hand(&self, in_hand: bool) {
+        self.in_hand.store(in_hand, Ordering::Relaxed);
+    }
 }
 
 /// `input` to the peer, the peer to `output`, until both have ended.
 ///
-/// The end of the input closes the innermost layer for writing; the peer's end shuts `output` down.
+/// The end of the input closes the innermost layer for writing; the peer's end shuts `output` down. A peer that takes
+/// nothing of what was already read from the input may do so for `limit`, once it has ended.
 pub(crate) async fn pump<M: Ports>(
     link: &mut Link<M>,
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
     ending: Ending,
+    limit: Duration,
     flow: &Flow,
 ) -> Result<(), Broken> {
     let shared = Mutex::new(&mut link.stream);
@@ -69,46 +95,76 @@ pub(crate) async fn pump<M: Ports>(
     tokio::select! {
         biased;
         received = &mut download => match received {
-            Ok(()) => after_peer(upload, ending, flow).await,
-            Err(Broken::Output(error)) if ending.with_output => Err(Broken::Output(error)),
-            Err(Broken::Output(_)) => upload.await,
+            Ok(()) => after_peer(&shared, upload, ending.after_peer, limit, flow).await,
+            Err(Broken::Output(error)) if is_hang_up(&error) && !ending.with_output => upload.await,
             Err(broken) => Err(broken),
         },
         sent = &mut upload => match sent {
             Err(Broken::Input(error)) => Err(Broken::Input(error)),
             // What the peer said before it hung up tells more than that it did; most of all its alert.
-            Ok(()) | Err(_) => match download.await {
-                Err(Broken::Output(error)) if !ending.with_output && sent.is_ok() => {
-                    let _ = error;
-                    Ok(())
-                }
-                received => received,
+            sent => match download.await {
+                Ok(()) => sent,
+                Err(Broken::Output(error)) if is_hang_up(&error) && !ending.with_output => sent,
+                Err(broken) => Err(broken),
             },
         },
     }
 }
 
 /// The peer has ended: what remains of the input goes out as long as anybody listens.
-async fn after_peer(
+async fn after_peer<M: Ports>(
+    shared: &Shared<'_, M>,
     mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
-    ending: Ending,
+    patience: AfterPeer,
+    limit: Duration,
     flow: &Flow,
 ) -> Result<(), Broken> {
-    let sent = match ending.idle {
-        None => upload.await,
-        Some(idle) => loop {
-            let before = flow.sent();
-            match timeout(idle, &mut upload).await {
-                Ok(sent) => break sent,
-                Err(_) if flow.sent() == before => break Ok(()),
-                Err(_) => {}
-            }
-        },
+    let mut idle = match patience {
+        AfterPeer::Forever => return upload.await,
+        AfterPeer::AtOnce => Duration::ZERO,
+        AfterPeer::WhileItListens(idle) => idle,
     };
-    match sent {
-        // It had said all that it wanted to say, and hung up.
-        Err(Broken::Transport(_)) => Ok(()),
-        sent => sent,
+    let mut departure = pin!(departure(shared));
+    let mut gone = false;
+    loop {
+        let before = flow.sent();
+        let in_hand = flow.in_hand();
+        let patience = sleep(if in_hand { limit } else { idle });
+        tokio::select! {
+            biased;
+            sent = &mut upload => return sent,
+            () = &mut departure, if !gone => {
+                gone = true;
+                idle = idle.min(GRACE);
+            }
+            () = patience => match flow.in_hand() {
+                _ if flow.sent() > before => {}
+                true if in_hand => return Err(Broken::Unsent(ErrorKind::TimedOut.into())),
+                true => {}
+                false => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Ends when the peer, whose innermost layer has ended, has left the outer one or the transport.
+async fn departure<M: Ports>(shared: &Shared<'_, M>) {
+    let mut buffer = [0; 4096];
+    loop {
+        let mut space = ReadBuf::new(&mut buffer);
+        let read = poll_fn(|cx| {
+            let mut stream = lock(shared);
+            if stream.machine_mut().wire_in().is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            Pin::new(stream.transport_mut()).poll_read(cx, &mut space)
+        });
+        let over = read.await.is_err() || space.filled().is_empty();
+        // Nothing but the end of the outer layer can come; anything else fails, and that is an end as well.
+        let mut rest = space.filled();
+        if over || lock(shared).machine_mut().wire_in_from(&mut rest).is_err() {
+            return;
+        }
     }
 }
 
@@ -127,21 +183,28 @@ async fn upload<M: Ports>(
     let mut buffer = vec![0; CHUNK];
     loop {
         let n = input.read(&mut buffer).await.map_err(Broken::Input)?;
-        if n == 0 {
-            poll_fn(|cx| pin!(lock(shared).close_write()).poll(cx)).await?;
+        let said = buffer.get(..n).unwrap_or_default();
+        if said.is_empty() {
+            // A peer that has hung up needs no goodbye.
+            let _ = poll_fn(|cx| pin!(lock(shared).close_write()).poll(cx)).await;
             return Ok(());
         }
-        let mut rest = buffer.get(..n).unwrap_or_default();
-        while !rest.is_empty() {
-            let n = poll_fn(|cx| Pin::new(&mut **lock(shared)).poll_write(cx, rest)).await?;
-            if n == 0 {
-                return Err(io::Error::from(ErrorKind::WriteZero).into());
-            }
-            flow.count_sent(n);
-            rest = rest.get(n..).unwrap_or_default();
-        }
-        poll_fn(|cx| Pin::new(&mut **lock(shared)).poll_flush(cx)).await?;
+        flow.set_in_hand(true);
+        send(shared, said, flow).await.map_err(Broken::unsent)?;
+        flow.set_in_hand(false);
     }
+}
+
+async fn send<M: Ports>(shared: &Shared<'_, M>, mut said: &[u8], flow: &Flow) -> io::Result<()> {
+    while !said.is_empty() {
+        let n = poll_fn(|cx| Pin::new(&mut **lock(shared)).poll_write(cx, said)).await?;
+        if n == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        flow.count_sent(n);
+        said = said.get(n..).unwrap_or_default();
+    }
+    poll_fn(|cx| Pin::new(&mut **lock(shared)).poll_flush(cx)).await
 }
 
 async fn download<M: Ports>(
@@ -156,7 +219,7 @@ async fn download<M: Ports>(
         if let Err(error) = read {
             // What came before the failure is good.
             let _ = output.flush().await;
-            return Err(error.into());
+            return Err(Broken::of(lock(shared).machine_mut(), error));
         }
         if space.filled().is_empty() {
             // The shutdown of tokio's standard output does not wait for what was written.
@@ -174,7 +237,9 @@ async fn download<M: Ports>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use core::task::{Context, Poll};
+    use core::task::Context;
+
+    use nested_tls::Session;
 
     use super::*;
     use crate::link::tests::pair;
@@ -214,9 +279,46 @@ mod tests {
         assert_eq!(machine.plain_write(b"the last bytes").unwrap(), 14);
         server.stream.close_write().await.unwrap();
         let mut output = Lazy::default();
-        let ending = Ending { with_output: true, idle: None };
+        let ending = Ending { with_output: true, after_peer: AfterPeer::AtOnce };
         let nothing = tokio::io::empty();
-        pump(&mut client, nothing, &mut output, ending, &Flow::default()).await.unwrap();
+        pump(&mut client, nothing, &mut output, ending, GRACE, &Flow::default()).await.unwrap();
         assert_eq!(output.out, b"the last bytes");
+    }
+    /// A client whose peer has ended both layers and its half of the connection, and reads nothing.
+    async fn ended() -> (Link<Session>, Link<Session>) {
+        let (client, mut server) = pair().await;
+        server.stream.shutdown().await.unwrap();
+        (client, server)
+    }
+
+    const LISTENS: Ending = Ending {
+        with_output: true,
+        after_peer: AfterPeer::WhileItListens(Duration::from_millis(100)),
+    };
+
+    /// Takes endless input to `client`.
+    async fn insist(client: &mut Link<Session>) -> Result<(), Broken> {
+        let (input, output) = (tokio::io::repeat(7), tokio::io::sink());
+        let limit = Duration::from_millis(100);
+        pump(client, input, output, LISTENS, limit, &Flow::default()).await
+    }
+
+    #[tokio::test]
+    async fn input_that_an_ended_peer_does_not_take_is_a_failure() {
+        let (mut client, _stays) = ended().await;
+        assert!(matches!(insist(&mut client).await, Err(Broken::Unsent(_))));
+        let (mut client, gone) = ended().await;
+        drop(gone);
+        assert!(matches!(insist(&mut client).await, Err(Broken::Unsent(_))));
+    }
+
+    #[tokio::test]
+    async fn input_that_says_nothing_does_not_keep_an_ended_peer() {
+        let (mut client, _server) = ended().await;
+        let (_silent, input) = tokio::io::duplex(1);
+        let limit = Duration::from_secs(3600);
+        pump(&mut client, input, tokio::io::sink(), LISTENS, limit, &Flow::default())
+            .await
+            .unwrap();
     }
 }

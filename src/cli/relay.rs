@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{Outer, ServerOptions};
-use super::pump::{Ending, Flow, pump};
+use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::LayerReport;
 use super::serve::tell_begin;
 use super::server::{Accepted, Service, run, tell_end};
@@ -84,7 +84,7 @@ impl Service for Host {
         let result = forward_both(&mut link, input, output, &flow).await;
         match &result {
             // An end that the target did not make must not look like one that it made.
-            Err(Broken::Input(_)) => drop(link),
+            Err(Broken::Input(_)) => link.abandon().await,
             _ => drop(link.finish().await),
         }
         result.map_err(|broken| match broken {
@@ -105,5 +105,6 @@ pub(crate) async fn forward_both(
     output: impl AsyncWrite + Unpin,
     flow: &Flow,
 ) -> Result<(), Broken> {
-    pump(link, input, output, Ending { with_output: false, idle: None }, flow).await
+    let ending = Ending { with_output: false, after_peer: AfterPeer::Forever };
+    pump(link, input, output, ending, Duration::MAX, flow).await
 }

@@ -1,6 +1,7 @@
 //! `serve`: both layers terminated here.
 
 use core::time::Duration;
+use std::io;
 
 use clap::Args;
 use nested_tls::{Layer, Ports};
@@ -14,7 +15,7 @@ use super::failure::Failure;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{Inner, Outer, ServerOptions};
-use super::pump::{Ending, Flow, pump};
+use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::server::{Accepted, Service, run, tell_end};
 
@@ -98,7 +99,9 @@ impl Service for Server {
 
 impl Server {
     async fn converse<M: Ports>(&self, link: &mut Link<M>, flow: &Flow) -> Result<(), Broken> {
-        let ending = Ending { with_output: false, idle: Some(self.timeout) };
+        let ending =
+            Ending { with_output: false, after_peer: AfterPeer::WhileItListens(Duration::MAX) };
+        let limit = self.timeout;
         match self.answer {
             Answer::Echo => {
                 let count = |said: &[u8]| {
@@ -108,31 +111,50 @@ impl Server {
                 echo(link, count).await
             }
             Answer::Standard => {
-                pump(link, tokio::io::stdin(), tokio::io::stdout(), ending, flow).await
+                pump(link, tokio::io::stdin(), tokio::io::stdout(), ending, limit, flow).await
             }
             Answer::Nothing => {
-                pump(link, tokio::io::empty(), tokio::io::sink(), ending, flow).await
+                pump(link, tokio::io::empty(), tokio::io::sink(), ending, limit, flow).await
             }
         }
     }
 }
 
-/// Answers with what comes, to the peer's end.
+/// Answers with what comes, to the peer's end. A peer that does not read is not read from.
 pub(crate) async fn echo<M: Ports>(
     link: &mut Link<M>,
     mut heard: impl FnMut(&[u8]),
 ) -> Result<(), Broken> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let n = link.stream.read(&mut buffer).await?;
+        let n = match link.stream.read(&mut buffer).await {
+            Ok(n) => n,
+            Err(error) => return Err(Broken::of(link.stream.machine_mut(), error)),
+        };
         let said = buffer.get(..n).unwrap_or_default();
-        if said.is_empty() {
-            link.stream.close_write().await?;
-            return Ok(());
-        }
         heard(said);
-        link.stream.write_all(said).await?;
-        link.stream.flush().await?;
+        let answered = match said.is_empty() {
+            true => return link.stream.close_write().await.map_err(Broken::unsent),
+            false => link.stream.write_all(said).await,
+        };
+        let answered = match answered {
+            Ok(()) => link.stream.flush().await,
+            broken => broken,
+        };
+        if let Err(error) = answered {
+            return Err(last_word(link, &mut buffer, error).await);
+        }
+    }
+}
+
+/// Why the peer takes no more: what it said before it hung up tells more than that it did.
+async fn last_word<M: Ports>(link: &mut Link<M>, buffer: &mut [u8], error: io::Error) -> Broken {
+    loop {
+        match link.stream.read(buffer).await {
+            Ok(0) => return Broken::unsent(error),
+            Ok(_) => {}
+            Err(error) => return Broken::of(link.stream.machine_mut(), error),
+        }
     }
 }
 

@@ -6,20 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    INNER_SERVER, OUTER_SERVER, Server, client, echo_server, finish, program, relay, run,
+    INNER_SERVER, OUTER_SERVER, Server, client, echo_server, finish, noise, relay, run, start,
 };
 use crate::tools::have;
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 #[test]
 fn echoes_every_size_to_the_last_byte() {
@@ -53,13 +42,7 @@ fn every_pair_of_versions() {
 fn both_directions_run_at_once() {
     // More than all buffers hold, with nobody reading the echo until all is written.
     let server = echo_server(&[]);
-    let mut child = program()
-        .args(client(&server.address, &["-q"]))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = start(&client(&server.address, &["-q"]));
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     for round in 0..20_u8 {
@@ -76,13 +59,7 @@ fn both_directions_run_at_once() {
 #[test]
 fn a_reader_that_leaves_ends_it_quietly() {
     let server = echo_server(&[]);
-    let mut child = program()
-        .args(client(&server.address, &["-q"]))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = start(&client(&server.address, &["-q"]));
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     // Until nobody takes it any more.
@@ -102,13 +79,7 @@ fn a_peer_that_ends_first_ends_it_though_input_stays_open() {
     let mut stdin = server.child.stdin.take().unwrap();
     stdin.write_all(b"all there is").unwrap();
     drop(stdin);
-    let mut child = program()
-        .args(client(&server.address, &["-q", "--timeout", "1"]))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = start(&client(&server.address, &["-q", "--timeout", "1"]));
     let open = child.stdin.take();
     let run = finish(child, b"");
     drop(open);
@@ -185,13 +156,7 @@ fn openssl_stands_behind_the_relay() {
         // It waits for someone to read what it says.
         thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         let relay = relay(&address, &[]);
-        let mut child = program()
-            .args(client(&relay.address, &[]))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = start(&client(&relay.address, &[]));
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(b"drawer\n").unwrap();
         let mut answer = [0; 7];

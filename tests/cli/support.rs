@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{fs, process};
@@ -16,6 +16,14 @@ use crate::pki::{ClientIdentity, Issued, Options, Period, Pki, Shape, Subject, T
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn program() -> Command {
+    static WATCHDOG: Once = Once::new();
+    WATCHDOG.call_once(|| {
+        thread::spawn(|| {
+            thread::sleep(5 * LIMIT);
+            eprintln!("the tests hang");
+            process::exit(1);
+        });
+    });
     let mut command = Command::new(env!("CARGO_BIN_EXE_nested-tls"));
     command.env_remove("NO_COLOR").current_dir(files());
     command
@@ -58,14 +66,30 @@ impl From<Output> for Run {
 
 /// Runs the program with `input`; kills it if it hangs.
 pub(crate) fn run<S: AsRef<OsStr>>(arguments: &[S], input: &[u8]) -> Run {
-    let child = program()
+    finish(start(arguments), input)
+}
+
+/// Starts the program with its three streams in the test's hands.
+pub(crate) fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Child {
+    program()
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    finish(child, input)
+        .unwrap()
+}
+
+/// Bytes without a pattern, so that a shifted or repeated piece shows.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..len).map(|_| next()).collect()
 }
 
 /// Gives a program its input, and waits for its end.

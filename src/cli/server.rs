@@ -1,6 +1,7 @@
 //! What `serve` and `relay` share: listening, many connections at once, one that fails ends no other.
 
 use core::time::Duration;
+use std::io;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -38,6 +39,11 @@ pub(crate) async fn run(
     console: Console,
 ) -> Result<(), Failure> {
     let listener = listen(at).await?;
+    // Before anybody can know that we listen, and send one.
+    let mut signals = Signals::new().map_err(|error| {
+        let reason = format!("can't wait for signals: {}", words(&error));
+        Failure::new(Status::Transport, reason, "see the limits of this process")
+    })?;
     let address = shown(listener.local_addr());
     // A reader that has gone already wants no server.
     if console.line(To::Stdout, &format!("listening on {address}")).is_err() {
@@ -45,7 +51,7 @@ pub(crate) async fn run(
     }
     tokio::select! {
         result = accept(Arc::new(service), listener, once, console) => result,
-        result = signal() => result,
+        () = signals.recv() => Ok(()),
     }
 }
 
@@ -82,27 +88,43 @@ async fn accept(
     Ok(())
 }
 
-/// Ends when the program is asked to.
+/// The ways in which the program is asked to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
 #[cfg(unix)]
-async fn signal() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let fail = |error| no_signals(&error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn signal() -> Result<(), Failure> {
-    tokio::signal::ctrl_c().await.map_err(|error| no_signals(&error))
-}
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
 
-fn no_signals(error: &std::io::Error) -> Failure {
-    let reason = format!("can't wait for signals: {}", words(error));
-    Failure::new(Status::Transport, reason, "see the limits of this process")
+    async fn recv(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            core::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Says how a connection ended well.

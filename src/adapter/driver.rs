@@ -124,6 +124,10 @@ pub(super) fn next(goal: Goal, at: Progress, io: Io) -> Step {
     }
     let blocked = writes && pending && io.out == Out::Blocked;
     if failed {
+        // Plaintext came, so the handshakes were complete before it failed: the reader has both.
+        if goal == Goal::Handshake && ready.plain_out && !blocked {
+            return Step::Done;
+        }
         let waits = matches!(goal, Goal::Handshake | Goal::Flush | Goal::Close);
         return if waits && blocked { Step::Wait } else { Step::Fail };
     }

@@ -156,6 +156,6 @@ fn directory(test: &str) -> Option<std::path::PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "made for today")]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

@@ -1,8 +1,19 @@
 //! Nested TLS by other implementations, and `nested-tls` against them.
+#![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod case;
 mod certificates;
+mod duplex;
 mod exporter;
+mod identities;
+#[cfg(feature = "__openssl-peer")]
+mod openssl;
+mod ours;
+mod peer;
+mod process;
+mod programs;
+mod table;
 
 #[path = "../../src/cli/pki.rs"]
 mod pki;
@@ -10,3 +21,21 @@ mod pki;
 #[path = "../support/tools.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
 mod tools;
+
+#[cfg(feature = "__openssl-peer")]
+#[test]
+fn openssl_in_this_process() {
+    table::run(&openssl::OpenSsl);
+}
+
+#[cfg(not(feature = "__openssl-peer"))]
+#[test]
+fn openssl_in_this_process() {
+    table::say("SKIPPED: OpenSSL as a library: not built; add --features __openssl-peer");
+}
+
+#[test]
+fn python() {
+    let Some(python) = programs::python() else { return };
+    table::run(&python);
+}

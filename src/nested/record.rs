@@ -245,8 +245,6 @@ impl Traffic {
             if self.seen.empty_records > MAX_EMPTY_RECORDS {
                 return Err(Error::from(PeerMisbehaved::TooManyEmptyFragments).into());
             }
-        } else {
-            self.seen.empty_records = 0;
         }
         if !self.message.is_empty() && typ != ContentType::Handshake {
             return Err(Error::from(PeerMisbehaved::MessageInterleavedWithHandshakeMessage).into());
@@ -255,6 +253,7 @@ impl Traffic {
             ContentType::ApplicationData => {
                 if !payload.is_empty() {
                     self.seen.key_updates = 0;
+                    self.seen.empty_records = 0;
                 }
                 match (payload.as_ptr() as usize).checked_sub(base) {
                     _ if payload.is_empty() => Ok(Opened::Data(0..0)),

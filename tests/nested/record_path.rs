@@ -113,6 +113,10 @@ fn lengths_and_padding() {
     rows.extend(everywhere(vec![data(0), data(1), data(0)], End::Read(1)));
     rows.extend(everywhere(vec![data(0); 32], End::Read(0)));
     rows.extend(everywhere(vec![data(0); 33], End::Alert(UNEXPECTED_MESSAGE)));
+    // A warning between them is no data.
+    let warning = record(ALERT, &[1, 90]);
+    let warned = [vec![data(0); 20], vec![warning], vec![data(0); 13]].concat();
+    rows.extend(everywhere(warned, End::Alert(UNEXPECTED_MESSAGE)));
     let with_data = [vec![data(0); 32], vec![data(1)], vec![data(0); 32], vec![data(1)]].concat();
     rows.extend(everywhere(with_data, End::Read(2)));
     for padding in [1, 100, 16_383] {

@@ -436,8 +436,13 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
         (Invalid(InvalidMessage::TrailingData(_)), None) => true,
         // RFC 8446 §5.4: no handshake or alert record without content: unexpected_message.
         (Invalid(InvalidMessage::InvalidEmptyPayload), _) => true,
-        // Rules of ours on floods; empty records don't count as data.
-        (Misbehaved(PeerMisbehaved::TooManyKeyUpdateRequests), None) => true,
+        // Rules of ours on floods: what has no data in it does not make up for more of it.
+        (
+            Misbehaved(
+                PeerMisbehaved::TooManyKeyUpdateRequests | PeerMisbehaved::TooManyEmptyFragments,
+            ),
+            None,
+        ) => true,
         // A message that has no place here is refused for its type, whatever is in it.
         (InappropriateHandshakeMessage { .. }, Some(Invalid(_))) => true,
         _ => false,

@@ -89,7 +89,12 @@ impl Handshake {
                 Ok(None) => continue,
                 Err(error) => {
                     let rest = input.get_mut(used..).unwrap_or_default();
+                    let before = out.len();
                     self.drain_alert(rest, out, info);
+                    // rustls has no word for some of what peers do wrong.
+                    if out.len() == before && !matches!(error, Error::AlertReceived(_)) {
+                        self.refuse(rest, out, info);
+                    }
                     return (used, Err(error.into()));
                 }
             }
@@ -118,8 +123,8 @@ impl Handshake {
         limits.handshake.max(limits.record)
     }
 
-    /// Have rustls send an alert for input that it shall not see. The keys for one are its own, so
-    /// it is shown a header that makes no sense; its alert is decode_error.
+    /// Have rustls send an alert for something that it shall not see, or that it has none for. The
+    /// keys for one are its own, so it is shown a header that makes no sense: decode_error.
     fn refuse(&mut self, input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
         const NONSENSE: [u8; RECORD_HEADER] = [0xff; RECORD_HEADER];
         let mut seen = input.get(..self.seen).unwrap_or_default().to_vec();

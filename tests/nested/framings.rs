@@ -303,3 +303,90 @@ fn no_message_after_close_or_failure() {
     let failure = pair.right.error().unwrap().clone();
     assert_eq!(pair.right.with(|p| p.send_message(b"x")), Err(failure));
 }
+
+/// A length-prefixed framing whose sender puts junk between its close_notify and the end mark.
+struct Junky {
+    framing: Prefixed,
+    junk: Vec<u8>,
+    /// Empty frames before every other one.
+    empty_frames: bool,
+}
+
+impl Framing for Junky {
+    fn wrap(&mut self, inner: Vec<u8>, out: &mut Outgoing<'_>) {
+        if self.empty_frames {
+            out.push_slice(&[0, 0, 0]);
+        }
+        self.framing.wrap(inner, out);
+    }
+    fn unwrap(&mut self, carried: &[u8]) -> Result<Unwrapped, FramingError> {
+        self.framing.unwrap(carried)
+    }
+    fn overhead(&self) -> usize {
+        self.framing.overhead()
+    }
+    fn marks_end(&self) -> bool {
+        true
+    }
+    fn finish(&mut self, out: &mut Outgoing<'_>) {
+        if !self.junk.is_empty() {
+            self.framing.wrap(self.junk.clone(), out);
+        }
+        self.framing.finish(out);
+    }
+}
+
+#[test]
+fn what_comes_before_the_end_mark_is_nobody_s() {
+    let record = |len: u16| [&[23, 3, 3][..], &len.to_be_bytes(), &vec![7; len.into()]].concat();
+    let junk = [
+        vec![],
+        b"x".to_vec(),
+        record(30),
+        record(30)[..20].to_vec(),
+        [record(5), record(16_000), record(9)].concat(),
+        vec![0xff; 300],
+        vec![0x16; 40_000],
+    ];
+    let small = Limits { plaintext: 100, messages: 1000, ..Limits::default() };
+    for (i, setup) in Setup::versions().enumerate() {
+        for (j, junk) in junk.iter().enumerate() {
+            // Closed before the handshake, so that the end comes with its last flight; or later.
+            for early in [false, true] {
+                let limits = if (i + j) % 3 == 0 { small } else { Limits::default() };
+                let setup = Setup { limits, ..setup };
+                let ways: [&mut dyn Schedule; 3] =
+                    [&mut Whole, &mut Bytes(1000), &mut Random::new((i * j) as u64)];
+                let schedule = ways.into_iter().nth((i + j + usize::from(early)) % 3).unwrap();
+                let junk = &junk[..junk.len().min(schedule.most())];
+                let _told = Told::new((setup, junk.len(), early));
+                let framing = || Junky {
+                    framing: Prefixed::default(),
+                    junk: junk.to_vec(),
+                    empty_frames: j % 2 == 0,
+                };
+                let mut pair = Pair::new(
+                    setup.nested_in(Side::Left, framing()),
+                    setup.nested_in(Side::Right, framing()),
+                );
+                let data: &[u8] = if early { b"" } else { b"all of it" };
+                if !early {
+                    pair.drive(schedule);
+                    pair.assert_established();
+                    pair.send_by(Side::Left, data, schedule);
+                }
+                pair.left.close_write();
+                pair.right.close_write();
+                pair.drive(schedule);
+                assert_eq!(pair.right.error(), None);
+                assert_eq!(pair.right.report().read, data);
+                let mut pair = Pair::new(
+                    pair.left.map(|n| n.into_outer().unwrap()),
+                    pair.right.map(|n| n.into_outer().unwrap()),
+                );
+                pair.send_by(Side::Right, b"outside", schedule);
+                assert_eq!(pair.left.report().read, b"outside");
+            }
+        }
+    }
+}

@@ -14,3 +14,4 @@ mod http_connect;
 mod preamble;
 mod record_path;
 mod records;
+mod sweeps;

@@ -87,19 +87,22 @@ impl Watch {
         assert_eq!(machine.phase(), Phase::Failed);
         assert!(!matches!(now.kind(), ErrorKind::Misuse(_)), "a refused call became final");
         if let Some(first) = &self.failure {
-            assert_eq!(*first, now, "another failure took the first one's place");
+            assert!(same(first, &now), "another failure took the place of {first}: {now}");
         }
         assert!(machine.wire_in().is_none());
-        assert_eq!(machine.plain_write(b"x"), Err(now.clone()));
-        assert_eq!(machine.plain_write(b""), Err(now.clone()));
-        assert_eq!(machine.wire_received(0), Err(now.clone()));
-        assert_eq!(machine.wire_eof(), Err(now.clone()));
+        let told = [
+            machine.plain_write(b"x").map(drop),
+            machine.plain_write(b"").map(drop),
+            machine.wire_received(0),
+            machine.wire_eof(),
+        ];
+        assert!(told.iter().all(|told| same(told.as_ref().unwrap_err(), &now)), "{told:?}");
         // Asking again changes nothing, and closing a failed machine does not either.
         let output = machine.wire_out().map(<[u8]>::to_vec);
         machine.close_write();
         machine.close();
         assert_eq!(machine.wire_out().map(<[u8]>::to_vec), output);
-        assert_eq!(machine.failure(), Some(&now));
+        assert!(same(machine.failure().unwrap(), &now));
         self.failure = Some(now);
     }
 
@@ -183,6 +186,12 @@ impl Watch {
             self.events
         );
     }
+}
+
+/// Whether two errors say the same; verifiers' own errors have no equality.
+fn same(a: &Error, b: &Error) -> bool {
+    (a.layer(), a.phase()) == (b.layer(), b.phase())
+        && (a.kind() == b.kind() || format!("{:?}", a.kind()) == format!("{:?}", b.kind()))
 }
 
 fn view(machine: &impl Ports) -> (Phase, bool, usize) {

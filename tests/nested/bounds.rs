@@ -1,0 +1,246 @@
+//! Limits: what a machine refuses, what it holds back, and that neither stops it (I4, I5).
+
+use nested_tls::*;
+use rustls::AlertDescription;
+
+use crate::support::framings::{Bridge, Prefixed};
+use crate::support::hostile::{self, ALERT, DATA, HANDSHAKE, Hostile};
+use crate::support::pair::Pair;
+use crate::support::party::{Machine, Party};
+use crate::support::schedule::{Bytes, Coalesced, Schedule, Told, Whole};
+use crate::support::setup::{Setup, Side};
+
+/// A session on the left with a hostile peer, established.
+fn session(setup: &Setup) -> (Machine<Session>, Hostile) {
+    let mut left = setup.session(Side::Left);
+    let mut peer = Hostile::new(5, &setup.outer_end(Side::Right));
+    peer.connect(&mut |bytes| {
+        left.receive(bytes);
+        drain(&mut left)
+    });
+    (left, peer)
+}
+
+fn drain(party: &mut dyn Party) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let more @ [_, ..] = &party.transmit(usize::MAX)[..] {
+        bytes.extend_from_slice(more);
+    }
+    bytes
+}
+
+#[test]
+fn a_limit_of_nothing_is_one_of_one_byte() {
+    let none = Limits { wire_in: 0, plaintext: 0, wire_out: 0, messages: 0, ..Limits::default() };
+    for limits in [none, Limits { messages: 0, ..Limits::default() }] {
+        for setup in Setup::versions() {
+            let _told = Told::new((setup, limits));
+            let mut pair = Setup { limits, ..setup }.connected();
+            pair.send(Side::Left, b"there");
+            pair.send(Side::Right, b"and back");
+            assert_eq!(pair.right.report().read, b"there");
+            assert_eq!(pair.left.report().read, b"and back");
+        }
+    }
+}
+
+/// The rest of a frame must be able to come, however little plaintext may wait.
+#[test]
+fn a_frame_may_be_longer_than_the_plaintext_that_may_wait() {
+    let limits = Limits { plaintext: 100, ..Limits::default() };
+    let setup = Setup { limits, ..Setup::default() };
+    let left = setup.nested_in(Side::Left, Bridge);
+    let mut pair = Pair::new(left, setup.session(Side::Right));
+    pair.settle();
+    let mut frame = 5000u32.to_be_bytes().to_vec();
+    frame.resize(5004, 9);
+    for piece in frame.chunks(150) {
+        assert_eq!(pair.right.write(piece), piece.len());
+        pair.settle();
+    }
+    assert_eq!(pair.left.ports.poll_message().unwrap(), [9; 5000][..]);
+}
+
+#[test]
+fn closing_looks_at_what_it_makes_room_for() {
+    let limits = Limits { plaintext: 100, ..Limits::default() };
+    let setup = Setup { limits, ..Setup::default() };
+    let mut pair = setup.connected();
+    pair.left.close_write();
+    pair.right.close_write();
+    pair.settle();
+    let mut pair = Pair::new(pair.left, pair.right.map(|n| n.into_outer().unwrap()));
+    for _ in 0..3 {
+        pair.right.write(&[1; 90]);
+    }
+    pair.right.close();
+    let bytes = drain(&mut pair.right);
+    assert_eq!(pair.left.receive(&bytes), bytes.len());
+    assert!(!pair.left.has(Event::PeerClosed(Layer::Outer)), "outer plaintext waits");
+    // Everything has come already.
+    pair.left.close();
+    assert!(pair.left.has(Event::PeerClosed(Layer::Outer)));
+    assert_eq!(pair.left.ports.phase(), Phase::Closed);
+}
+
+#[test]
+fn a_peer_that_asks_and_never_reads_gets_one_answer() {
+    // In a session, and inside: then the outer layer is in order.
+    let setup = Setup::default();
+    let (mut left, mut peer) = session(&setup);
+    let limit = left.ports.limits().wire_out;
+    for _ in 0..10_000 {
+        let mut bytes = peer.seal(HANDSHAKE, &hostile::KEY_UPDATE_REQUESTED);
+        peer.update_tx();
+        bytes.extend(peer.seal(DATA, b"x"));
+        left.with(|ports| {
+            ports.wire_in_from(&mut &bytes[..]).unwrap();
+            let mut plain = Vec::new();
+            ports.plain_out_into(&mut plain);
+            // As one who tries to write each time, and can't.
+            let mut slices: [&[u8]; 4] = [&[]; 4];
+            ports.wire_out_slices(&mut slices);
+        });
+    }
+    let waiting = left.with(|ports| ports.buffered());
+    assert!(waiting < limit + 10_000, "{waiting} bytes wait");
+    // Whoever reads again gets an answer to everything.
+    let records = peer.open(&drain(&mut left));
+    let updates = records.iter().filter(|r| r.1 == hostile::KEY_UPDATE).count();
+    assert!((1..10_000).contains(&updates), "{updates}");
+    assert!(!left.ports.readiness().wire_out);
+}
+
+#[test]
+fn key_updates_say_what_they_are() {
+    for side in Side::BOTH {
+        let _told = Told::new(side);
+        let setup = Setup { tickets: 0, ..Setup::default() };
+        let (mut left, mut peer) = if side == Side::Left {
+            session(&setup)
+        } else {
+            session(&Setup { mix: crate::support::setup::Mix::ServerServer, ..setup })
+        };
+        // Asked for, and wanted: the answer is none that asks.
+        let request = peer.seal(HANDSHAKE, &hostile::KEY_UPDATE_REQUESTED);
+        peer.update_tx();
+        left.receive(&request);
+        left.update_keys(Layer::Outer, true);
+        left.write(b"behind");
+        let expected = [
+            (HANDSHAKE, hostile::KEY_UPDATE.to_vec()),
+            (HANDSHAKE, hostile::KEY_UPDATE_REQUESTED.to_vec()),
+            (DATA, b"behind".to_vec()),
+        ];
+        assert_eq!(peer.open(&drain(&mut left)), expected);
+        // Wanted often, made once; the answer to a request serves as what is wanted.
+        for _ in 0..100 {
+            left.update_keys(Layer::Outer, false);
+        }
+        let request = peer.seal(HANDSHAKE, &hostile::KEY_UPDATE_REQUESTED);
+        peer.update_tx();
+        left.receive(&request);
+        assert!(left.ports.readiness().wire_out, "an idle link answers, too");
+        let answer = [(HANDSHAKE, hostile::KEY_UPDATE.to_vec())];
+        assert_eq!(peer.open(&drain(&mut left)), answer);
+        assert!(!left.ports.readiness().wire_out);
+        // Nothing of it after the end.
+        left.close_write();
+        let error = left.with(|s| s.update_keys(true)).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Misuse(Misuse::NotEstablished));
+        let request = peer.seal(HANDSHAKE, &hostile::KEY_UPDATE_REQUESTED);
+        left.receive(&request);
+        assert_eq!(peer.open(&drain(&mut left)), [(ALERT, vec![1, 0])]);
+    }
+}
+
+#[test]
+fn nothing_is_said_behind_a_close_notify() {
+    for setup in Setup::versions() {
+        let (mut left, mut peer) = session(&Setup { tickets: 0, ..setup });
+        left.close_write();
+        left.receive(&[23, 3, 3, 0, 30, 1]);
+        left.receive(&[7; 29]);
+        assert!(left.error().is_some());
+        assert_eq!(peer.open(&drain(&mut left)), [(ALERT, vec![1, 0])]);
+    }
+}
+
+/// What `Limits` refuse in a handshake is told to the peer, whatever the layer.
+#[test]
+fn a_refused_handshake_has_an_alert() {
+    for (record, handshake) in [(300, 83_972), (18_437, 300)] {
+        for setup in Setup::all() {
+            for schedule in [&mut Whole as &mut dyn Schedule, &mut Bytes(1)] {
+                let _told = Told::new((setup, record, handshake));
+                let limits = Limits { record, handshake, ..Limits::default() };
+                let left = Setup { limits, ..setup }.nested(Side::Left);
+                let mut pair = Pair::new(left, setup.nested(Side::Right));
+                pair.drive(schedule);
+                let Some(error) = pair.left.error() else {
+                    // All it received was small enough, whole: the limit is on what is unfinished.
+                    assert!(handshake < record);
+                    continue;
+                };
+                match error.kind() {
+                    ErrorKind::Tls(rustls::Error::PeerSentOversizedRecord) => {
+                        assert!(record < handshake);
+                    }
+                    kind => assert!(matches!(kind, ErrorKind::Limit { .. }), "{kind:?}"),
+                }
+                let layer = error.layer();
+                let told = pair.right.error().unwrap();
+                assert_eq!(told.layer(), layer);
+                let alert = told.alert_received().unwrap();
+                // In the handshake rustls has but one for it.
+                let alerts = [AlertDescription::DecodeError, AlertDescription::RecordOverflow];
+                assert!(alerts.contains(&alert), "{told}");
+            }
+        }
+    }
+}
+
+/// A header that rustls takes for one of another protocol is none, whatever of it has come.
+#[test]
+fn a_strange_header_is_refused_however_it_comes() {
+    for [major, minor] in [[0, 2], [0xfe, 0xff], [0xfe, 0xfd], [2, 0], [4, 4]] {
+        for setup in Setup::versions() {
+            let mut outcomes = Vec::new();
+            for schedule in
+                [&mut Whole as &mut dyn Schedule, &mut Bytes(1), &mut Coalesced::default()]
+            {
+                let mut pair = setup.pair();
+                pair.transmit(Side::Left, &mut Whole);
+                let mut hello = pair.to_right.steal();
+                [hello[1], hello[2]] = [major, minor];
+                pair.to_right.inject(&hello);
+                pair.drive(schedule);
+                outcomes.push([pair.left.report().clone(), pair.right.report().clone()]);
+            }
+            assert!(outcomes[0][1].failure.is_some());
+            assert!(outcomes.iter().all(|o| *o == outcomes[0]), "{outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn an_idle_machine_gives_its_buffers_back() {
+    for setup in Setup::versions() {
+        let mut pair = Pair::new(
+            setup.nested_in(Side::Left, Prefixed::default()),
+            setup.nested_in(Side::Right, Prefixed::default()),
+        );
+        pair.settle();
+        pair.send(Side::Left, &vec![1; 300_000]);
+        for party in [&mut pair.left, &mut pair.right] {
+            party.read_all();
+            let kept = party.with(|ports| ports.buffered());
+            assert!(kept <= 4096, "{kept} bytes");
+            let kept = party.with(|ports| {
+                ports.wire_received(0).unwrap();
+                ports.buffered()
+            });
+            assert_eq!(kept, 0);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::io::{BufRead, ErrorKind, Write};
 use rustls::{ClientConnection, Connection, ServerConnection};
 
 use super::config::{INNER, Layer, OUTER};
-use super::link::{End, Wire};
+use super::link::{Arrived, End, Wire};
 
 fn client(layer: &Layer) -> Connection {
     let mut connection = ClientConnection::new(layer.client.clone(), layer.name.clone()).unwrap();
@@ -61,18 +61,18 @@ impl End for Single {
         !self.0.is_handshaking()
     }
 
-    fn write(&mut self, data: &[u8], _: &mut Wire) {
+    fn write(&mut self, data: &[u8], _: &mut Wire<'_>) {
         self.0.writer().write_all(data).unwrap();
     }
 
-    fn transmit(&mut self, wire: &mut Wire) {
+    fn transmit(&mut self, wire: &mut Wire<'_>) {
         send(&mut self.0, wire);
     }
 
-    fn receive(&mut self, wire: &mut Wire) -> usize {
+    fn receive(&mut self, mut arrived: Arrived<'_>) -> usize {
         let mut read = 0;
-        while !wire.is_empty() {
-            self.0.read_tls(wire).unwrap();
+        while !arrived.0.is_empty() {
+            self.0.read_tls(&mut arrived).unwrap();
             self.0.process_new_packets().unwrap();
             read += drain(&mut self.0);
         }
@@ -105,22 +105,22 @@ impl<const AT_ONCE: bool> End for Glued<AT_ONCE> {
         !self.outer.is_handshaking() && !self.inner.is_handshaking()
     }
 
-    fn write(&mut self, data: &[u8], _: &mut Wire) {
+    fn write(&mut self, data: &[u8], _: &mut Wire<'_>) {
         self.inner.writer().write_all(data).unwrap();
         if AT_ONCE {
             send(&mut self.inner, &mut self.outer.writer());
         }
     }
 
-    fn transmit(&mut self, wire: &mut Wire) {
+    fn transmit(&mut self, wire: &mut Wire<'_>) {
         send(&mut self.inner, &mut self.outer.writer());
         send(&mut self.outer, wire);
     }
 
-    fn receive(&mut self, wire: &mut Wire) -> usize {
+    fn receive(&mut self, mut arrived: Arrived<'_>) -> usize {
         let mut read = 0;
-        while !wire.is_empty() {
-            self.outer.read_tls(wire).unwrap();
+        while !arrived.0.is_empty() {
+            self.outer.read_tls(&mut arrived).unwrap();
             self.outer.process_new_packets().unwrap();
             while let Ok(1..) = self.inner.read_tls(&mut self.outer.reader()) {
                 self.inner.process_new_packets().unwrap();

@@ -2,48 +2,36 @@
 
 use std::io::{IoSlice, Read, Result, Write};
 
-/// As in the kernel, copies to and from the wire don't depend on how addresses lie: none is of
-/// 4 KiB or more, from where the C library's copy may be many times slower. All contestants share
-/// this.
+/// As in the kernel, copies off the wire don't depend on how addresses lie: none is of 4 KiB or
+/// more, from where the C library's copy may be many times slower. All contestants share this.
 const PIECE: usize = 2048;
 
-/// Bytes on their way from one end to the other.
-#[derive(Default)]
-pub struct Wire {
-    bytes: Vec<u8>,
-    read: usize,
-    /// All bytes that were ever written.
-    pub total: u64,
-    /// How often was written.
-    pub writes: u64,
+/// The wire: what is written reaches the other end at once, in one copy, which that end makes.
+pub struct Wire<'a> {
+    deliver: &'a mut dyn FnMut(&[u8]),
+    /// All bytes that were written.
+    total: u64,
 }
 
-impl Wire {
-    pub fn is_empty(&self) -> bool {
-        self.read == self.bytes.len()
-    }
-
-    fn append(&mut self, buf: &[u8]) {
-        for piece in buf.chunks(PIECE) {
-            self.bytes.extend_from_slice(piece);
-        }
-        self.total += buf.len() as u64;
-    }
-}
-
-impl Write for Wire {
+impl Write for Wire<'_> {
     fn write(&mut self, buf: &[u8]) -> Result<usize> {
-        self.append(buf);
-        self.writes += 1;
+        self.total += buf.len() as u64;
+        (self.deliver)(buf);
         Ok(buf.len())
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize> {
-        for buf in bufs {
-            self.append(buf);
+        match bufs {
+            [buf] => self.write(buf),
+            // What is written together arrives together.
+            bufs => self.write(&bufs.iter().flat_map(|buf| buf.chunks(PIECE)).fold(
+                Vec::with_capacity(bufs.iter().map(|buf| buf.len()).sum()),
+                |mut all, piece| {
+                    all.extend_from_slice(piece);
+                    all
+                },
+            )),
         }
-        self.writes += 1;
-        Ok(bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -51,18 +39,17 @@ impl Write for Wire {
     }
 }
 
-impl Read for Wire {
+/// Bytes that have arrived.
+pub struct Arrived<'a>(pub &'a [u8]);
+
+impl Read for Arrived<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        let waiting = &self.bytes[self.read..];
-        let n = waiting.len().min(buf.len());
-        for (to, from) in buf[..n].chunks_mut(PIECE).zip(waiting[..n].chunks(PIECE)) {
-            to.copy_from_slice(from);
+        let n = self.0.len().min(buf.len());
+        let (now, rest) = self.0.split_at(n);
+        for (to, from) in buf.chunks_mut(PIECE).zip(now.chunks(PIECE)) {
+            to[..from.len()].copy_from_slice(from);
         }
-        self.read += n;
-        if self.is_empty() {
-            self.bytes.clear();
-            self.read = 0;
-        }
+        self.0 = rest;
         Ok(n)
     }
 }
@@ -73,32 +60,45 @@ pub trait End {
     fn server() -> Self;
     fn is_established(&self) -> bool;
     /// Hand `data` over to be sent; what can't wait goes on the wire.
-    fn write(&mut self, data: &[u8], wire: &mut Wire);
+    fn write(&mut self, data: &[u8], wire: &mut Wire<'_>);
     /// Put all that waits on the wire.
-    fn transmit(&mut self, wire: &mut Wire);
-    /// Take all that is on the wire and read the plaintext in it; returns how much that was.
-    fn receive(&mut self, wire: &mut Wire) -> usize;
+    fn transmit(&mut self, wire: &mut Wire<'_>);
+    /// Take what has arrived and read the plaintext in it; returns how much that was.
+    fn receive(&mut self, arrived: Arrived<'_>) -> usize;
 }
 
 /// Both ends, connected.
 pub struct Link<E> {
-    pub left: E,
-    pub right: E,
-    pub wire: Wire,
+    left: E,
+    right: E,
+    sent: u64,
+}
+
+/// Have `from` do something with the wire to `to`; returns how much plaintext came out there, and
+/// how many bytes went over the wire.
+fn connect<E: End>(
+    from: &mut E,
+    to: &mut E,
+    act: impl FnOnce(&mut E, &mut Wire<'_>),
+) -> (usize, u64) {
+    let mut read = 0;
+    let deliver = &mut |bytes: &[u8]| read += to.receive(Arrived(bytes));
+    let mut wire = Wire { deliver, total: 0 };
+    act(from, &mut wire);
+    let total = wire.total;
+    (read, total)
 }
 
 impl<E: End> Link<E> {
     /// Both ends after their handshakes.
     pub fn new() -> Self {
-        let (mut left, mut right, mut wire) = (E::client(), E::server(), Wire::default());
+        let (mut left, mut right) = (E::client(), E::server());
         for _ in 0..8 {
-            left.transmit(&mut wire);
-            right.receive(&mut wire);
-            right.transmit(&mut wire);
-            left.receive(&mut wire);
+            connect(&mut left, &mut right, E::transmit);
+            connect(&mut right, &mut left, E::transmit);
         }
         assert!(left.is_established() && right.is_established());
-        Self { left, right, wire: Wire::default() }
+        Self { left, right, sent: 0 }
     }
 }
 
@@ -112,25 +112,28 @@ pub trait Contestant {
     fn wire_bytes(&self) -> u64;
 }
 
+fn send<E: End>(from: &mut E, to: &mut E, data: &[u8], count: usize) -> u64 {
+    let (read, sent) = connect(from, to, |from, wire| {
+        for _ in 0..count {
+            from.write(data, wire);
+        }
+        from.transmit(wire);
+    });
+    assert_eq!(read, data.len() * count);
+    sent
+}
+
 impl<E: End> Contestant for Link<E> {
     fn send(&mut self, data: &[u8], count: usize) {
-        let Self { left, right, wire } = self;
-        for _ in 0..count {
-            left.write(data, wire);
-        }
-        left.transmit(wire);
-        assert_eq!(right.receive(wire), data.len() * count);
+        self.sent += send(&mut self.left, &mut self.right, data, count);
     }
 
     fn echo(&mut self, data: &[u8]) {
-        self.send(data, 1);
-        let Self { left, right, wire } = self;
-        right.write(data, wire);
-        right.transmit(wire);
-        assert_eq!(left.receive(wire), data.len());
+        self.sent += send(&mut self.left, &mut self.right, data, 1);
+        self.sent += send(&mut self.right, &mut self.left, data, 1);
     }
 
     fn wire_bytes(&self) -> u64 {
-        self.wire.total
+        self.sent
     }
 }

@@ -7,7 +7,7 @@ use rustls::{ClientConfig, ServerConfig};
 use std::sync::LazyLock;
 
 use super::config::{INNER, Layer, OUTER};
-use super::link::{End, Wire};
+use super::link::{Arrived, End, Wire};
 
 /// Configurations are prepared once, as a program would.
 struct Roles {
@@ -58,7 +58,7 @@ impl End for Nested {
         self.phase() == Phase::Traffic
     }
 
-    fn write(&mut self, mut data: &[u8], wire: &mut Wire) {
+    fn write(&mut self, mut data: &[u8], wire: &mut Wire<'_>) {
         loop {
             let n = self.plain_write(data).unwrap();
             data = &data[n..];
@@ -69,7 +69,7 @@ impl End for Nested {
         }
     }
 
-    fn transmit(&mut self, wire: &mut Wire) {
+    fn transmit(&mut self, wire: &mut Wire<'_>) {
         loop {
             let mut slices = [&[][..]; 16];
             let filled = self.wire_out_slices(&mut slices);
@@ -78,13 +78,16 @@ impl End for Nested {
             }
             let n = wire.write_vectored(&slices.map(IoSlice::new)[..filled]).unwrap();
             self.wire_sent(n).unwrap();
+            if filled < 16 {
+                return;
+            }
         }
     }
 
-    fn receive(&mut self, wire: &mut Wire) -> usize {
+    fn receive(&mut self, mut arrived: Arrived<'_>) -> usize {
         let mut read = 0;
-        while !wire.is_empty() {
-            let n = wire.read(self.wire_in().unwrap()).unwrap();
+        while !arrived.0.is_empty() {
+            let n = arrived.read(self.wire_in().unwrap()).unwrap();
             self.wire_received(n).unwrap();
             while let Plaintext::Bytes(bytes) = self.plain_out() {
                 let n = bytes.len();

@@ -7,7 +7,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
 use super::config::{INNER, Layer, OUTER};
-use super::link::{End, Wire};
+use super::link::{Arrived, End, Wire};
 
 /// More than a record adds to its payload.
 const OVERHEAD: usize = 64;
@@ -191,12 +191,12 @@ impl End for Unbuffered {
         self.outer.established && self.inner.established
     }
 
-    fn write(&mut self, data: &[u8], _: &mut Wire) {
+    fn write(&mut self, data: &[u8], _: &mut Wire<'_>) {
         self.inner.process(data, |_| ());
         self.wrap();
     }
 
-    fn transmit(&mut self, wire: &mut Wire) {
+    fn transmit(&mut self, wire: &mut Wire<'_>) {
         self.wrap();
         if !self.outer.outgoing.is_empty() {
             let n = wire.write(self.outer.outgoing.filled()).unwrap();
@@ -204,10 +204,10 @@ impl End for Unbuffered {
         }
     }
 
-    fn receive(&mut self, wire: &mut Wire) -> usize {
+    fn receive(&mut self, mut arrived: Arrived<'_>) -> usize {
         let mut read = 0;
-        while !wire.is_empty() {
-            let n = wire.read(self.outer.incoming.space(RECORD + OVERHEAD)).unwrap();
+        while !arrived.0.is_empty() {
+            let n = arrived.read(self.outer.incoming.space(RECORD + OVERHEAD)).unwrap();
             self.outer.incoming.end += n;
             let inner = &mut self.inner.incoming;
             self.outer.process(&[], |carried| inner.push(carried));

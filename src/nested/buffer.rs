@@ -97,7 +97,6 @@ pub(super) struct Inbound {
     /// How much to offer next: grows while reads fill it, shrinks when they don't.
     next_read: usize,
     offered: usize,
-    last_read_was_full: bool,
 }
 
 /// The buffer's bytes beside its regions, so that both can be changed at once.
@@ -163,8 +162,7 @@ impl Inbound {
     /// `n` bytes of the offered space hold what was received.
     pub(super) fn received(&mut self, n: usize, most: usize) {
         self.outer.end += n;
-        self.last_read_was_full = n != 0 && n == self.offered;
-        if self.last_read_was_full {
+        if n != 0 && n == self.offered {
             self.next_read = (self.next_read.max(SMALL) * 2).min(most);
         } else if n < self.next_read / 4 {
             self.next_read /= 2;
@@ -172,14 +170,14 @@ impl Inbound {
         self.offered = 0;
     }
 
-    /// Give memory back if nothing is held: all of it when nothing is coming (`idle`), else what
-    /// the traffic of the moment does not need. Offered space stays until it is reported.
+    /// Give memory back if nothing is held: all of it when nothing is coming (`idle`), else when
+    /// reads have become much smaller. Offered space stays until it is reported.
     pub(super) fn release(&mut self, idle: bool) {
         if self.len() != 0 || self.offered != 0 {
             return;
         }
         self.forget_positions();
-        if idle || (self.bytes.len() > SMALL && !self.last_read_was_full) {
+        if idle || self.bytes.len() > 4 * self.next_read.max(SMALL) {
             self.bytes = BytesMut::new();
         }
     }

@@ -1,7 +1,9 @@
 //! One TLS connection without buffers of its own: a handshake, then records.
 
 use alloc::boxed::Box;
+use core::iter;
 
+use rustls::crypto::cipher::OutboundChunks;
 use rustls::{AlertDescription, Error};
 
 use super::buffer::{Queue, Region};
@@ -10,7 +12,7 @@ use super::exporter::Exporter;
 use super::handshake::{Handshake, Step};
 use super::layer::LayerInfo;
 use super::limits::{Limits, MAX_FRAGMENT, RECORD_HEADER};
-use super::record::{self, Gathered, Opened, Refusal, Traffic};
+use super::record::{self, Opened, Refusal, Traffic};
 use super::role::Role;
 
 /// One TLS connection.
@@ -246,11 +248,21 @@ impl Connection {
         let State::Traffic(traffic) = &mut self.state else {
             return Ok(0);
         };
-        let gathered = Gathered::new(chunks, max.min(traffic.max_fragment()));
-        if gathered.len > 0 {
-            traffic.seal_data(gathered.pieces(), out, &mut self.info)?;
+        let max = max.min(traffic.max_fragment());
+        let mut chunks = chunks.fuse();
+        let (first, second) = (chunks.next().unwrap_or_default(), chunks.next());
+        if second.is_none() && first.len() <= record::PIECE.min(max) {
+            if !first.is_empty() {
+                traffic.seal_data(OutboundChunks::Single(first), out, &mut self.info)?;
+            }
+            return Ok(first.len());
         }
-        Ok(gathered.len)
+        let mut pieces = [&[][..]; record::MAX_PIECES];
+        let chunks = iter::once(first).chain(second).chain(chunks);
+        let (count, len) = record::gather(chunks, max, &mut pieces);
+        let pieces = pieces.get(..count).unwrap_or_default();
+        traffic.seal_data(OutboundChunks::new(pieces), out, &mut self.info)?;
+        Ok(len)
     }
 
     /// Whether an answer to the peer is due and may still be sent.

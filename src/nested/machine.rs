@@ -39,6 +39,14 @@ pub(super) trait Machine {
     fn held(&self) -> usize;
     /// Whether an out-of-band message waits to be taken.
     fn has_message(&self) -> bool;
+    /// Bytes that wait to be sent.
+    fn queued(&self) -> usize {
+        self.session().queued()
+    }
+    /// Memory taken for more of them.
+    fn reserved(&self) -> usize {
+        0
+    }
 
     fn wants_read(&self) -> bool {
         let session = self.session();
@@ -173,7 +181,7 @@ impl<M: Machine> Ports for M {
             plain_write: session.failure.is_none()
                 && !self.write_closed()
                 && self.innermost().is_established()
-                && session.queued() < session.limits.wire_out,
+                && self.queued() < session.limits.wire_out,
             plain_out: self.plain_out() != Plaintext::Pending,
             message: self.has_message(),
         }
@@ -211,7 +219,7 @@ impl<M: Machine> Ports for M {
 
     fn buffered(&self) -> usize {
         let session = self.session();
-        session.inbound.capacity() + session.queued() + self.held()
+        session.inbound.capacity() + self.queued() + self.reserved() + self.held()
     }
 
     fn wire_out_bytes(&mut self) -> Option<Bytes> {

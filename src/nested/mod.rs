@@ -22,6 +22,7 @@ mod session;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
@@ -42,6 +43,9 @@ pub use session::Session;
 /// What a waiting message takes beside its bytes, so that empty ones have a bound, too.
 const MESSAGE_OVERHEAD: usize = size_of::<Bytes>();
 
+/// The memory for plaintext that waits to be sealed which is kept between messages.
+const KEPT: usize = 1024;
+
 /// Two TLS connections, the inner one inside the outer one's plaintext.
 ///
 /// Made by [`Session::nest`]. Its plaintext ports carry the inner layer's plaintext; the outer
@@ -50,6 +54,9 @@ pub struct Nested<F = Direct> {
     session: Session,
     inner: Connection,
     framing: F,
+    /// Plaintext taken and not sealed yet, less than fills a record: more may come and share it.
+    /// Whatever could stand before it in the stream, or end the layer, seals it first.
+    unsealed: Vec<u8>,
     /// Inner records on their way to the framing; empty between calls.
     inner_sealed: Queue,
     messages: VecDeque<Bytes>,
@@ -69,6 +76,7 @@ impl<F: Framing> Nested<F> {
             session,
             inner,
             framing,
+            unsealed: Vec::new(),
             inner_sealed,
             messages: VecDeque::new(),
             messages_len: 0,
@@ -129,6 +137,7 @@ impl<F: Framing> Nested<F> {
         if self.session.close_wanted {
             return Err(self.misuse(Misuse::WriteAfterClose));
         }
+        self.seal_waiting()?;
         let limits = &self.session.limits;
         let full = self.session.queued() >= limits.wire_out;
         if full || message.len() > limits.messages {
@@ -162,6 +171,7 @@ impl<F: Framing> Nested<F> {
             return self.session.update_keys(request);
         }
         self.session.check()?;
+        self.seal_waiting()?;
         match self.inner.can_update_keys() {
             None => Err(self.misuse(Misuse::NotEstablished)),
             Some(false) => Err(self.misuse(Misuse::KeyUpdateVersion)),
@@ -176,6 +186,33 @@ impl<F: Framing> Nested<F> {
     fn carry(&mut self) {
         while let Some(records) = self.inner_sealed.pop() {
             self.framing.wrap(records, &mut Outgoing::new(&mut self.session.pending));
+        }
+    }
+
+    /// Seal the plaintext that waits.
+    fn seal_waiting(&mut self) -> Result<(), Error> {
+        match self.unsealed.is_empty() {
+            true => Ok(()),
+            false => self.seal_inner(&[]),
+        }
+    }
+
+    /// Seal one record of the plaintext that waits and `more`, which fit together.
+    fn seal_inner(&mut self, more: &[u8]) -> Result<(), Error> {
+        let chunks = [&self.unsealed, more].into_iter().filter(|chunk| !chunk.is_empty());
+        match self.inner.seal(chunks, usize::MAX, &mut self.inner_sealed) {
+            Ok(_) => {
+                self.unsealed.clear();
+                if self.unsealed.capacity() > KEPT {
+                    self.unsealed = Vec::new();
+                }
+                self.carry();
+                Ok(())
+            }
+            Err(error) => {
+                self.inner.close(&mut self.inner_sealed);
+                Err(self.fail_inner(error))
+            }
         }
     }
 
@@ -335,11 +372,25 @@ impl<F: Framing> Nested<F> {
     /// Queue the inner close_notify and the framing's end mark.
     fn shut_inner(&mut self) {
         self.close_write_wanted = true;
+        if self.seal_waiting().is_err() {
+            return;
+        }
         if self.inner.is_established() && !self.inner.closed() {
             self.inner.close(&mut self.inner_sealed);
             self.carry();
             self.framing.finish(&mut Outgoing::new(&mut self.session.pending));
         }
+    }
+
+    /// Keep `data` until a record is full or has to leave.
+    fn keep(&mut self, data: &[u8], fragment: usize) {
+        let (len, capacity) = (self.unsealed.len() + data.len(), self.unsealed.capacity());
+        if capacity < len {
+            // Never more than a record, whatever its growth would be.
+            let want = (2 * capacity).clamp(len, fragment);
+            self.unsealed.reserve_exact(want - self.unsealed.len());
+        }
+        self.unsealed.extend_from_slice(data);
     }
 
     /// The largest inner payload whose record, framed, fills one outer record.
@@ -385,6 +436,8 @@ impl<F: Framing> Machine for Nested<F> {
 
     fn process(&mut self) -> Result<(), Error> {
         self.session.check()?;
+        // What was taken before leaves before what this input leads to.
+        self.seal_waiting()?;
         loop {
             // From the inside out, so that each record's payload is gone before the next comes.
             if self.advance_inner()? != Progress::None || self.unwrap()? {
@@ -416,8 +469,13 @@ impl<F: Framing> Machine for Nested<F> {
     }
 
     fn prepare(&mut self, all: bool) {
-        let full = self.session.queued() >= self.session.limits.wire_out;
-        if self.session.failure.is_none() && self.inner.owes() && !full {
+        let full = self.queued() >= self.session.limits.wire_out;
+        // What fails here is told by `failure` and by every later commit.
+        if self.session.failure.is_none()
+            && self.seal_waiting().is_ok()
+            && self.inner.owes()
+            && !full
+        {
             match self.inner.answer(&mut self.inner_sealed) {
                 Ok(()) => self.carry(),
                 Err(error) => {
@@ -431,7 +489,7 @@ impl<F: Framing> Machine for Nested<F> {
     fn wants_seal(&self) -> bool {
         self.session.wants_seal()
             || (self.session.failure.is_none()
-                && self.inner.owes()
+                && (self.inner.owes() || !self.unsealed.is_empty())
                 && !self.session.connection.closed())
     }
 
@@ -440,19 +498,22 @@ impl<F: Framing> Machine for Nested<F> {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, Error> {
+        if !self.inner.is_established() {
+            return Ok(0);
+        }
         let fragment = self.inner_fragment();
         let mut taken = 0;
-        while taken < data.len() && self.session.queued() < self.session.limits.wire_out {
-            let rest = data.get(taken..).into_iter();
-            match self.inner.seal(rest, fragment, &mut self.inner_sealed) {
-                Ok(0) => break,
-                Ok(n) => {
-                    taken += n;
-                    self.carry();
+        while taken < data.len() && self.queued() < self.session.limits.wire_out {
+            let rest = data.get(taken..).unwrap_or_default();
+            let room = fragment.saturating_sub(self.unsealed.len());
+            match rest.split_at_checked(room) {
+                Some((filling, _)) => {
+                    self.seal_inner(filling)?;
+                    taken += room;
                 }
-                Err(error) => {
-                    self.inner.close(&mut self.inner_sealed);
-                    return Err(self.fail_inner(error));
+                None => {
+                    self.keep(rest, fragment);
+                    taken += rest.len();
                 }
             }
         }
@@ -496,6 +557,14 @@ impl<F: Framing> Machine for Nested<F> {
 
     fn has_message(&self) -> bool {
         !self.messages.is_empty()
+    }
+
+    fn queued(&self) -> usize {
+        self.session.queued() + self.unsealed.len()
+    }
+
+    fn reserved(&self) -> usize {
+        self.unsealed.capacity() - self.unsealed.len()
     }
 }
 

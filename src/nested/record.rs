@@ -16,7 +16,8 @@ use rustls::{
     PeerMisbehaved, ProtocolVersion, SupportedCipherSuite,
 };
 
-use super::buffer::{PIECE, Queue};
+pub(super) use super::buffer::PIECE;
+use super::buffer::Queue;
 use super::handshake::Kernel;
 use super::layer::LayerInfo;
 use super::limits::{MAX_FRAGMENT, MAX_HANDSHAKE, MAX_RECORD, RECORD_HEADER};
@@ -36,7 +37,7 @@ const MAX_WARNINGS: u8 = 4;
 const MAX_RENEGOTIATIONS: u8 = 1;
 
 /// The slices of one record's payload; enough for a full record in pieces.
-const MAX_PIECES: usize = 64;
+pub(super) const MAX_PIECES: usize = 64;
 
 /// The length of the record at the front of `bytes`, once all of it is there.
 ///
@@ -445,14 +446,14 @@ impl Traffic {
         Ok(())
     }
 
-    /// Seal one record of application data, at most [`Traffic::max_fragment`] bytes in at most
-    /// [`MAX_PIECES`] pieces, after the answers that are due.
+    /// Seal one record of application data, at most [`Traffic::max_fragment`] bytes, after the
+    /// answers that are due.
     ///
     /// # Errors
     /// If no record may be sealed any more: TLS 1.2 has no new keys when these are used up.
     pub(super) fn seal_data(
         &mut self,
-        pieces: &[&[u8]],
+        payload: OutboundChunks<'_>,
         out: &mut Queue,
         info: &mut LayerInfo,
     ) -> Result<(), Error> {
@@ -464,7 +465,7 @@ impl Traffic {
         } else if self.write_sequence + LAST_WORDS >= self.write_limit {
             return Err(Error::EncryptError);
         }
-        self.seal(ContentType::ApplicationData, OutboundChunks::new(pieces), out, info)
+        self.seal(ContentType::ApplicationData, payload, out, info)
     }
 
     pub(super) fn alert_record(
@@ -498,44 +499,31 @@ impl Traffic {
     }
 }
 
-/// The slices that make up one record: as many of `chunks` as fit `max` bytes, in pieces that copy
-/// fast. Chunks stay whole unless the first alone is too long.
-pub(super) struct Gathered<'a> {
-    pieces: [&'a [u8]; MAX_PIECES],
-    count: usize,
-    pub(super) len: usize,
-}
-
-impl<'a> Gathered<'a> {
-    pub(super) fn new(chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> Self {
-        let mut gathered = Self { pieces: [&[]; MAX_PIECES], count: 0, len: 0 };
-        for chunk in chunks {
-            let room = max - gathered.len;
-            if gathered.len > 0 && chunk.len() > room {
-                break;
-            }
-            let chunk = chunk.get(..room).unwrap_or(chunk);
-            let places = MAX_PIECES - gathered.count;
-            if gathered.len > 0 && chunk.len().div_ceil(PIECE) > places {
-                break;
-            }
-            for (place, piece) in
-                gathered.pieces.iter_mut().skip(gathered.count).zip(chunk.chunks(PIECE))
-            {
-                *place = piece;
-                gathered.count += 1;
-                gathered.len += piece.len();
-            }
-            if gathered.len == max {
-                break;
-            }
+/// Fill `places` with the slices that make up one record: as many of `chunks` as fit `max` bytes, in
+/// pieces that copy fast. Chunks stay whole unless the first alone is too long. Returns how many
+/// pieces there are and how many bytes.
+pub(super) fn gather<'a>(
+    chunks: impl Iterator<Item = &'a [u8]>,
+    max: usize,
+    places: &mut [&'a [u8]; MAX_PIECES],
+) -> (usize, usize) {
+    let (mut count, mut len) = (0, 0);
+    for chunk in chunks {
+        let room = max - len;
+        if len > 0 && (chunk.len() > room || chunk.len().div_ceil(PIECE) > MAX_PIECES - count) {
+            break;
         }
-        gathered
+        let chunk = chunk.get(..room).unwrap_or(chunk);
+        for (place, piece) in places.iter_mut().skip(count).zip(chunk.chunks(PIECE)) {
+            *place = piece;
+            count += 1;
+            len += piece.len();
+        }
+        if len == max {
+            break;
+        }
     }
-
-    pub(super) fn pieces(&self) -> &[&'a [u8]] {
-        self.pieces.get(..self.count).unwrap_or_default()
-    }
+    (count, len)
 }
 
 fn message(typ: ContentType, payload: OutboundChunks<'_>) -> OutboundPlainMessage<'_> {

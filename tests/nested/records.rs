@@ -63,12 +63,38 @@ fn one_full_inner_record_is_one_outer_record() {
 }
 
 #[test]
-fn small_inner_records_that_wait_together_leave_together() {
+fn what_waits_together_leaves_in_one_record_of_each_layer() {
+    for setup in Setup::versions() {
+        let _told = Told::new(setup);
+        let mut pair = setup.connected();
+        let records = |pair: &Pair<Machine<Nested>, _>, layer| {
+            pair.left.ports.layer(layer).unwrap().records_out
+        };
+        let before = [Layer::Outer, Layer::Inner].map(|layer| records(&pair, layer));
+        for i in 0..10u8 {
+            assert_eq!(pair.left.write(&[i; 50]), 50);
+        }
+        let sealed = output(&mut pair.left);
+        assert_eq!(lengths(&sealed), [500 + overhead(setup.inner) + overhead(setup.outer)]);
+        let after = [Layer::Outer, Layer::Inner].map(|layer| records(&pair, layer));
+        assert_eq!(after, before.map(|n| n + 1));
+        assert_eq!(pair.right.receive(&sealed), sealed.len());
+        let expected: Vec<u8> = (0..10).flat_map(|i| [i; 50]).collect();
+        assert_eq!(pair.right.read_all(), expected);
+    }
+}
+
+/// What is received may end the layer or change its keys: what was taken before is sealed before.
+#[test]
+fn inner_records_that_wait_together_leave_together() {
     for setup in Setup::versions() {
         let _told = Told::new(setup);
         let mut pair = setup.connected();
         for i in 0..10u8 {
             assert_eq!(pair.left.write(&[i; 50]), 50);
+            pair.right.write(b"?");
+            let question = output(&mut pair.right);
+            assert_eq!(pair.left.receive(&question), question.len());
         }
         let sealed = output(&mut pair.left);
         let inner = 10 * (50 + overhead(setup.inner));
@@ -76,6 +102,28 @@ fn small_inner_records_that_wait_together_leave_together() {
         assert_eq!(pair.right.receive(&sealed), sealed.len());
         let expected: Vec<u8> = (0..10).flat_map(|i| [i; 50]).collect();
         assert_eq!(pair.right.read_all(), expected);
+    }
+}
+
+/// Whatever ends or follows the plaintext taken comes behind it.
+#[test]
+fn nothing_overtakes_plaintext_that_waits() {
+    for setup in Setup::versions() {
+        let _told = Told::new(setup);
+        let acts: [fn(&mut Nested); 4] = [
+            |_| (),
+            Ports::close_write,
+            Ports::close,
+            |nested| drop(nested.update_keys(Layer::Inner, true)),
+        ];
+        for act in acts {
+            let mut pair = setup.connected();
+            assert_eq!(pair.left.write(b"first"), 5);
+            pair.left.with(act);
+            assert!(pair.left.ports.readiness().wire_out);
+            pair.settle();
+            assert_eq!(pair.right.report().read, b"first");
+        }
     }
 }
 

@@ -24,7 +24,8 @@
 #![doc = include_str!("../examples/in_memory.rs")]
 //! ```
 //!
-//! Over a socket, let [`adapter::blocking`] or `adapter::tokio` drive.
+//! Over a socket, let [`adapter::blocking`] or `adapter::tokio` drive. The [`guide`] says what to
+//! decide, page by page.
 //!
 //! # Guarantees
 //!
@@ -67,6 +68,9 @@ extern crate std;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub mod adapter;
+// Text only; its snippets are tests.
+#[cfg(doc)]
+pub mod guide;
 pub mod identity;
 mod nested;
 #[cfg(feature = "http-connect")]

@@ -12,6 +12,7 @@ mod framings;
 mod handshakes;
 #[cfg(feature = "http-connect")]
 mod http_connect;
+mod null;
 mod preamble;
 mod record_path;
 mod records;

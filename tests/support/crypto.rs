@@ -63,6 +63,9 @@ impl Rng {
 #[derive(Debug)]
 struct Seeded;
 
+/// This thread's randomness.
+pub const SEEDED: &dyn SecureRandom = &Seeded;
+
 impl SecureRandom for Seeded {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
         let mut rng = Rng(STATE.get());

@@ -9,6 +9,7 @@ use rustls::{ClientConfig, ServerConfig};
 use super::crypto::Rng;
 use super::glued::Glued;
 use super::host::Host;
+use super::null::{self, Strength};
 use super::pair::Pair;
 use super::party::{Machine, Party};
 use super::pki::{self, Pki, Version};
@@ -83,6 +84,8 @@ pub struct Setup {
     /// Session tickets sent by TLS 1.3 servers.
     pub tickets: usize,
     pub max_fragment_size: Option<usize>,
+    /// Cryptography that protects nothing in the place of the real one.
+    pub null: Option<Strength>,
 }
 
 impl Default for Setup {
@@ -96,6 +99,7 @@ impl Default for Setup {
             mutual: true,
             tickets: 2,
             max_fragment_size: None,
+            null: None,
         }
     }
 }
@@ -124,13 +128,19 @@ impl Setup {
     /// The configuration of one layer's end.
     pub fn end(&self, pki: &'static Pki, version: Version, client: bool) -> End {
         if client {
-            let mut config = pki.client(version);
+            let mut config = match self.null {
+                Some(strength) => null::client(strength, pki.name, version),
+                None => pki.client(version),
+            };
             config.resumption = rustls::client::Resumption::disabled();
             config.max_fragment_size = self.max_fragment_size;
             End::Client(Arc::new(config), pki.name())
         } else {
-            let mut config =
-                if self.mutual { pki.server(version) } else { pki.open_server(version) };
+            let mut config = match self.null {
+                Some(strength) => null::server(strength, pki.name, version, self.mutual),
+                None if self.mutual => pki.server(version),
+                None => pki.open_server(version),
+            };
             config.send_tls13_tickets = self.tickets;
             config.max_fragment_size = self.max_fragment_size;
             End::Server(Arc::new(config))

@@ -128,6 +128,29 @@ impl<P: Ports> Machine<P> {
     }
 }
 
+impl<F: Framing> Machine<Nested<F>> {
+    /// The outer session back, if the machine gives it.
+    pub fn into_outer(self) -> Result<Machine<Session>, Box<Self>> {
+        let Self { ports, mut watch, randomness, report } = self;
+        let before = crypto::swap(randomness);
+        let turned = ports.into_outer();
+        let randomness = crypto::swap(before);
+        match turned {
+            Ok(ports) => {
+                watch.back_to_outer();
+                let mut machine = Machine { ports, watch, randomness, report };
+                machine.with(|_| ());
+                Ok(machine)
+            }
+            Err(ports) => {
+                let mut machine = Self { ports: *ports, watch, randomness, report };
+                machine.with(|_| ());
+                Err(Box::new(machine))
+            }
+        }
+    }
+}
+
 /// Machines as parties: what they have beside their ports.
 pub trait Keyed: Ports {
     fn keys(&mut self, layer: Layer, request: bool) -> Result<(), Error>;

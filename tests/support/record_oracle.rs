@@ -14,6 +14,7 @@ use rustls::{AlertDescription, Connection, InvalidMessage, PeerMisbehaved};
 use super::crypto::{self, Rng};
 use super::glued;
 use super::hostile::{self, ALERT, DATA, HANDSHAKE, Hostile};
+use super::null::Strength;
 use super::party::{Machine, Party};
 use super::pki::Version;
 use super::setup::{Setup, Side};
@@ -50,6 +51,8 @@ pub struct Script {
     pub ops: Vec<Op>,
     /// The sizes of the pieces that reach the victim, used in turn; empty for one piece.
     pub pieces: Vec<usize>,
+    /// Cryptography that protects nothing in the place of the real one.
+    pub null: Option<Strength>,
 }
 
 /// What came of it.
@@ -67,7 +70,7 @@ pub struct Outcome {
 
 impl Script {
     pub fn new(version: Version, client: bool, ops: impl Into<Vec<Op>>) -> Self {
-        Self { version, client, ops: ops.into(), pieces: Vec::new() }
+        Self { version, client, ops: ops.into(), pieces: Vec::new(), null: None }
     }
 
     /// A script from bytes that a fuzzer made up: any bytes are one.
@@ -90,7 +93,7 @@ impl Script {
             }
             ops.push(Op::read(kind, &mut next));
         }
-        Self { version, client: flags & 2 != 0, ops, pieces }
+        Self { version, client: flags & 2 != 0, ops, pieces, null: None }
     }
 
     fn setup(&self) -> Setup {
@@ -100,7 +103,7 @@ impl Script {
         } else {
             super::setup::Mix::ServerServer
         };
-        Setup { tickets: 1, ..Setup::new(self.version, self.version, mix) }
+        Setup { tickets: 1, null: self.null, ..Setup::new(self.version, self.version, mix) }
     }
 
     /// The bytes that the script makes of a peer's keys.
@@ -443,8 +446,14 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
             ),
             None,
         ) => true,
+        // RFC 8446 §5.1: nothing may follow a KeyUpdate in its record, whatever is in it.
+        (Misbehaved(PeerMisbehaved::KeyEpochWithPendingFragment), Some(Invalid(_))) => true,
         // A message that has no place here is refused for its type, whatever is in it.
-        (InappropriateHandshakeMessage { .. }, Some(Invalid(_))) => true,
+        (
+            InappropriateHandshakeMessage { .. }
+            | Misbehaved(PeerMisbehaved::TooManyRenegotiationRequests),
+            Some(Invalid(_)),
+        ) => true,
         _ => false,
     }
 }

@@ -1,0 +1,475 @@
+//! The parties, the wires, and what must come of them.
+
+use std::collections::VecDeque;
+
+use nested_tls::{Direct, ErrorKind, Event, Layer, Misuse, Nested, Phase, Ports, Session};
+
+use super::{Damage, Op, Plan};
+use crate::support::party::{Keyed, Machine, Party};
+use crate::support::setup::{Setup, Side};
+
+/// One machine, as far as it has come.
+enum Stage {
+    Outer(Box<Machine<Session>>),
+    Nested(Box<Machine<Nested>>),
+    /// Only while it changes.
+    Gone,
+}
+
+/// The same for either machine.
+macro_rules! each {
+    ($stage:expr, $machine:ident => $do:expr) => {
+        match $stage {
+            Stage::Outer($machine) => $do,
+            Stage::Nested($machine) => $do,
+            Stage::Gone => unreachable!("a machine was taken and not put back"),
+        }
+    };
+}
+
+/// The three parts of what a user says: before, inside and behind the inner layer.
+const PREAMBLE: usize = 0;
+const INNER: usize = 1;
+const BEHIND: usize = 2;
+
+struct User {
+    part: usize,
+    written: [Vec<u8>; 3],
+    read: [usize; 3],
+    /// What it has to say in its preamble.
+    preamble: usize,
+    /// It has called `close_write` or `close` in the part it is in.
+    shut: bool,
+    closed: bool,
+}
+
+pub(super) struct World {
+    setup: Setup,
+    /// Two users; with a host its two sessions between them.
+    stages: Vec<Stage>,
+    /// What each party has sent to its peer.
+    wires: Vec<VecDeque<u8>>,
+    ended: Vec<bool>,
+    users: [User; 2],
+    /// What the host has read and not passed on, by the user it came from.
+    held: [Vec<u8>; 2],
+    /// Something happened that TLS must notice, or that ends it early.
+    faulted: bool,
+    /// The outer plaintext was changed by who may change it.
+    host_lied: bool,
+    /// Nobody waits for a preamble any more.
+    given_up: bool,
+    budget: usize,
+    /// More updates of keys without data are a flood, which ends a connection.
+    updates: usize,
+}
+
+fn pattern(user: usize, at: usize) -> u8 {
+    (at ^ (at >> 8).wrapping_mul(7) ^ user.wrapping_mul(0x55)) as u8
+}
+
+impl World {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let setup = plan.setup;
+        let user = |n: usize| User {
+            part: PREAMBLE,
+            written: Default::default(),
+            read: [0; 3],
+            preamble: plan.preambles[n],
+            shut: false,
+            closed: false,
+        };
+        let mut stages = vec![Stage::Outer(Box::new(setup.session(Side::Left)))];
+        if plan.host {
+            let apart = setup.seeded(2);
+            stages.push(Stage::Outer(Box::new(apart.session(Side::Right))));
+            stages.push(Stage::Outer(Box::new(apart.session(Side::Left))));
+        }
+        stages.push(Stage::Outer(Box::new(setup.session(Side::Right))));
+        let count = stages.len();
+        let mut world = Self {
+            setup,
+            stages,
+            wires: vec![VecDeque::new(); count],
+            ended: vec![false; count],
+            users: [user(0), user(1)],
+            held: Default::default(),
+            faulted: false,
+            host_lied: false,
+            given_up: false,
+            budget: 150_000,
+            updates: 15,
+        };
+        world.nest_who_can();
+        world
+    }
+
+    fn party(&self, n: u8) -> usize {
+        usize::from(n) % self.stages.len()
+    }
+
+    /// The user that is this party, if it is one.
+    fn user(&self, party: usize) -> Option<usize> {
+        match party {
+            0 => Some(0),
+            n if n + 1 == self.stages.len() => Some(1),
+            _ => None,
+        }
+    }
+
+    fn user_party(&self, user: usize) -> usize {
+        if user == 0 { 0 } else { self.stages.len() - 1 }
+    }
+
+    pub(super) fn act(&mut self, op: Op) {
+        match op {
+            Op::Transmit(n, most) => _ = self.transmit(self.party(n), most),
+            Op::Deliver(n, most) => _ = self.deliver(self.party(n), most),
+            Op::Write(n, most) => _ = self.write(self.party(n), most),
+            Op::Read(n, most) => _ = self.read(self.party(n), most),
+            Op::Carry(n, most) => _ = self.carry(usize::from(n & 1), most),
+            Op::Settle => self.settle(),
+            Op::UpdateKeys(n, layer, request) => self.update_keys(self.party(n), layer, request),
+            Op::CloseWrite(n) => self.close(self.party(n), false),
+            Op::Close(n) => self.close(self.party(n), true),
+            Op::Misuse(n) => self.misuse(self.party(n)),
+            Op::IntoOuter(n) => self.give_outer_back(self.party(n)),
+            Op::Cut(n) => {
+                let party = self.party(n);
+                self.ended[party] = true;
+                self.faulted = true;
+            }
+            Op::Damage(n, damage) => {
+                let party = self.party(n);
+                let other: Vec<u8> = self.wires[party ^ 1].iter().copied().collect();
+                let wire = self.wires[party].make_contiguous().to_vec();
+                if let Some(damaged) = apply(damage, wire, &other) {
+                    self.wires[party] = damaged.into();
+                    self.faulted = true;
+                }
+            }
+            Op::Tamper(n, damage) => {
+                let user = usize::from(n & 1);
+                let held = std::mem::take(&mut self.held[user]);
+                match apply(damage, held.clone(), &self.held[user ^ 1]) {
+                    Some(damaged) if self.stages.len() == 4 => {
+                        self.held[user] = damaged;
+                        self.faulted = true;
+                        self.host_lied = true;
+                    }
+                    _ => self.held[user] = held,
+                }
+            }
+        }
+        self.nest_who_can();
+    }
+
+    fn transmit(&mut self, party: usize, most: usize) -> bool {
+        let bytes = each!(&mut self.stages[party], m => m.transmit(most));
+        self.wires[party].extend(&bytes);
+        !bytes.is_empty()
+    }
+
+    /// To `party`, from its peer.
+    fn deliver(&mut self, party: usize, most: usize) -> bool {
+        let from = party ^ 1;
+        if self.wires[from].is_empty() {
+            if std::mem::take(&mut self.ended[from]) {
+                each!(&mut self.stages[party], m => m.eof());
+                return true;
+            }
+            return false;
+        }
+        let chunk: Vec<u8> = self.wires[from].iter().take(most).copied().collect();
+        let taken = each!(&mut self.stages[party], m => m.receive(&chunk));
+        self.wires[from].drain(..taken);
+        taken > 0
+    }
+
+    fn write(&mut self, party: usize, most: usize) -> bool {
+        let Some(n) = self.user(party) else { return false };
+        let user = &self.users[n];
+        let at = user.written[user.part].len();
+        let most = match user.part {
+            PREAMBLE => user.preamble - at,
+            _ => most.min(self.budget),
+        }
+        .min(most);
+        if user.shut || most == 0 {
+            return false;
+        }
+        let data: Vec<u8> = (at..at + most).map(|at| pattern(n, at)).collect();
+        let taken = each!(&mut self.stages[party], m => m.write(&data));
+        self.budget -= taken.min(self.budget);
+        let user = &mut self.users[n];
+        user.written[user.part].extend_from_slice(&data[..taken]);
+        taken > 0
+    }
+
+    fn read(&mut self, party: usize, most: usize) -> bool {
+        let Some(n) = self.user(party) else {
+            return self.host_read(party, most);
+        };
+        let (me, peer) = (&self.users[n], &self.users[n ^ 1]);
+        let part = me.part;
+        let most = match part {
+            PREAMBLE if !self.given_up => most.min(peer.preamble - me.read[PREAMBLE]),
+            _ => most,
+        };
+        let (got, end) = each!(&mut self.stages[party], m => {
+            let before = m.report().read.len();
+            m.read(most);
+            (m.report().read[before..].to_vec(), m.report().end)
+        });
+        let from = me.read[part];
+        self.users[n].read[part] += got.len();
+        let (me, peer) = (&self.users[n], &self.users[n ^ 1]);
+        let known = part != PREAMBLE || !self.given_up;
+        if known && (part == INNER || !self.host_lied) {
+            let said = peer.written[part].get(from..from + got.len());
+            assert_eq!(said, Some(&got[..]), "user {n} read in part {part} what nobody wrote");
+        }
+        if end && part == INNER {
+            assert!(peer.shut || peer.part > INNER, "user {n} saw an end that was none");
+            assert_eq!(me.read[part], peer.written[part].len(), "user {n}: the end is too early");
+        }
+        !got.is_empty()
+    }
+
+    fn host_read(&mut self, party: usize, most: usize) -> bool {
+        let from = usize::from(party == 2);
+        each!(&mut self.stages[party], m => {
+            let before = m.report().read.len();
+            m.read(most);
+            let got = &m.report().read[before..];
+            self.held[from].extend_from_slice(got);
+            !got.is_empty()
+        })
+    }
+
+    /// The host passes on what came from `user`.
+    fn carry(&mut self, user: usize, most: usize) -> bool {
+        if self.stages.len() != 4 {
+            return false;
+        }
+        let held = std::mem::take(&mut self.held[user]);
+        let most = most.min(held.len());
+        let (came, goes) = if user == 0 { (1, 2) } else { (2, 1) };
+        let taken = each!(&mut self.stages[goes], m => m.write(&held[..most]));
+        self.held[user] = held[taken..].to_vec();
+        // A faithful host passes the end on.
+        let end = each!(&self.stages[came], m => m.report().end);
+        let mut moved = taken > 0;
+        if end && self.held[user].is_empty() {
+            each!(&mut self.stages[goes], m => {
+                if m.ports.readiness().plain_write {
+                    m.close();
+                    moved = true;
+                }
+            });
+        }
+        moved
+    }
+
+    fn update_keys(&mut self, party: usize, layer: Layer, request: bool) {
+        if self.updates == 0 {
+            return;
+        }
+        self.updates -= 1;
+        let result = match &mut self.stages[party] {
+            Stage::Outer(m) => m.with(|p| p.keys(Layer::Outer, request)),
+            Stage::Nested(m) => m.with(|p| p.keys(layer, request)),
+            Stage::Gone => unreachable!(),
+        };
+        if let Err(error) = result {
+            let sticky = each!(&self.stages[party], m => m.error().cloned());
+            assert!(
+                matches!(error.kind(), ErrorKind::Misuse(_)) || Some(&error) == sticky.as_ref(),
+                "{error}"
+            );
+        }
+    }
+
+    fn close(&mut self, party: usize, all: bool) {
+        let Some(n) = self.user(party) else {
+            // A host that ends a layer whose user is not at its end cuts it.
+            self.faulted = true;
+            self.host_lied = true;
+            return each!(&mut self.stages[party], m => m.close());
+        };
+        let phase = each!(&self.stages[party], m => m.ports.phase());
+        let handshaking = matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake);
+        let user = &mut self.users[n];
+        // Who closes in the handshake gives it up; who closes the outer layer can't nest.
+        if (all && handshaking) || user.part != INNER {
+            self.faulted = true;
+        }
+        user.shut = true;
+        user.closed |= all;
+        each!(&mut self.stages[party], m => if all { m.close() } else { m.close_write() });
+    }
+
+    fn misuse(&mut self, party: usize) {
+        let shut = self.user(party).is_some_and(|n| self.users[n].shut);
+        each!(&mut self.stages[party], m => {
+            let failed = m.error().cloned();
+            let offered = m.with(|p| p.wire_in().map_or(0, |space| space.len()));
+            let result = m.with(|p| p.wire_received(offered + 1));
+            match &failed {
+                Some(_) => assert!(result.is_err()),
+                None => assert!(matches!(
+                    result.unwrap_err().kind(),
+                    ErrorKind::Misuse(Misuse::Count { .. })
+                )),
+            }
+            if shut {
+                let error = m.with(|p| p.plain_write(b"late")).unwrap_err();
+                assert!(failed.as_ref() == Some(&error)
+                    || error.kind() == &ErrorKind::Misuse(Misuse::WriteAfterClose), "{error}");
+            }
+        });
+    }
+
+    fn give_outer_back(&mut self, party: usize) {
+        let Some(n) = self.user(party) else { return };
+        let Stage::Nested(_) = &self.stages[party] else { return };
+        let Stage::Nested(machine) = std::mem::replace(&mut self.stages[party], Stage::Gone) else {
+            unreachable!()
+        };
+        let user = &mut self.users[n];
+        let over =
+            machine.report().end && machine.report().failure.is_none() && user.shut && !user.closed;
+        match machine.into_outer() {
+            Ok(session) => {
+                assert!(over, "the inner layer is not over");
+                user.part = BEHIND;
+                user.shut = false;
+                self.stages[party] = Stage::Outer(Box::new(session));
+            }
+            Err(machine) => {
+                assert!(!over, "the inner layer is over");
+                self.stages[party] = Stage::Nested(machine);
+            }
+        }
+    }
+
+    /// A user nests when its preamble is said and its peer's is read.
+    fn nest_who_can(&mut self) {
+        for n in 0..2 {
+            let party = self.user_party(n);
+            let (user, peer) = (&self.users[n], &self.users[n ^ 1]);
+            let ready = !self.given_up
+                && user.part == PREAMBLE
+                && !user.shut
+                && user.written[PREAMBLE].len() == user.preamble
+                && user.read[PREAMBLE] == peer.preamble;
+            let Stage::Outer(machine) = &self.stages[party] else { continue };
+            if !ready || machine.error().is_some() {
+                continue;
+            }
+            let side = Side::BOTH[n];
+            let role = self.setup.inner_end(side).role();
+            let Stage::Outer(machine) = std::mem::replace(&mut self.stages[party], Stage::Gone)
+            else {
+                unreachable!()
+            };
+            let nested = machine.map(|session| session.nest(role, Direct).unwrap());
+            self.stages[party] = Stage::Nested(Box::new(nested));
+            self.users[n].part = INNER;
+        }
+    }
+
+    /// Everything that moves by itself, until nothing moves.
+    fn settle(&mut self) {
+        for _ in 0..20_000 {
+            let mut moved = false;
+            for party in 0..self.stages.len() {
+                moved |= self.transmit(party, usize::MAX);
+                moved |= self.deliver(party, usize::MAX);
+                moved |= self.read(party, usize::MAX);
+                let preamble = self.user(party).is_some_and(|n| self.users[n].part == PREAMBLE);
+                moved |= preamble && self.write(party, usize::MAX);
+            }
+            moved |= self.carry(0, usize::MAX) | self.carry(1, usize::MAX);
+            self.nest_who_can();
+            if !moved {
+                return;
+            }
+        }
+        panic!("this does not come to rest");
+    }
+
+    pub(super) fn finish(mut self) {
+        self.settle();
+        if self.faulted {
+            return self.finish_faulted();
+        }
+        let parts = [self.users[0].part, self.users[1].part];
+        for (n, part) in parts.into_iter().enumerate() {
+            let party = self.user_party(n);
+            each!(&self.stages[party], m => {
+                assert_eq!(m.error(), None, "user {n} in part {part}");
+                assert!(m.has(Event::Established(Layer::Outer)));
+            });
+            // Who is behind the inner layer ends it for both.
+            each!(&mut self.stages[party], m => m.close_write());
+            self.users[n].shut = true;
+        }
+        self.settle();
+        for n in 0..2 {
+            self.give_outer_back(self.user_party(n));
+        }
+        self.settle();
+        for n in 0..2 {
+            let party = self.user_party(n);
+            each!(&mut self.stages[party], m => m.close());
+        }
+        self.settle();
+        for n in 0..2 {
+            let (me, peer) = (&self.users[n], &self.users[n ^ 1]);
+            // Who closes all does not ask for what comes behind the inner layer.
+            for part in [PREAMBLE, INNER, BEHIND].into_iter().filter(|p| *p < BEHIND || !me.closed)
+            {
+                assert_eq!(me.read[part], peer.written[part].len(), "user {n}, part {part}");
+            }
+            each!(&self.stages[self.user_party(n)], m => {
+                assert_eq!(m.error(), None, "user {n}");
+                assert!(m.report().end, "user {n} saw no end: {:?}", m.report());
+                assert_eq!(m.ports.phase(), Phase::Closed, "user {n}: {:?}", m.report());
+            });
+        }
+    }
+
+    /// After a fault everybody knows that it is over, once the transport is.
+    fn finish_faulted(mut self) {
+        self.ended.fill(true);
+        self.given_up = true;
+        self.settle();
+        for n in 0..2 {
+            each!(&self.stages[self.user_party(n)], m => {
+                let report = m.report();
+                assert!(
+                    report.failure.is_some() || report.end,
+                    "user {n} waits for ever in phase {}",
+                    m.ports.phase()
+                );
+            });
+        }
+    }
+}
+
+/// The bytes changed, unless nothing changes.
+fn apply(damage: Damage, mut bytes: Vec<u8>, other: &[u8]) -> Option<Vec<u8>> {
+    let before = bytes.clone();
+    let at = |at: usize| at % before.len().max(1);
+    let cut = |n: usize| n.min(before.len());
+    match damage {
+        Damage::Flip(n) => *bytes.get_mut(at(n / 8))? ^= 1 << (n % 8),
+        Damage::Drop(n) => _ = bytes.drain(..cut(n)),
+        Damage::Double(n) => bytes = [&before[..cut(n)], &before[..]].concat(),
+        Damage::Swap(n) => bytes.rotate_left(at(n)),
+        Damage::Reflect(n) => bytes.extend_from_slice(&other[..n.min(other.len())]),
+        Damage::Insert(n) => bytes.insert(at(usize::from(n)), n),
+    }
+    (bytes != before).then_some(bytes)
+}

@@ -66,10 +66,11 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
     /// Send the close_notify of every layer and flush. Never waits for the peer, whose data can
     /// still be read, and leaves the transport open: see [`Stream::shutdown`].
     ///
-    /// Handshakes that are not complete are given up. A machine that has failed sends its alert.
+    /// Handshakes that are not complete are given up, which is a failure. A machine that has failed
+    /// sends its alert.
     ///
     /// # Errors
-    /// The transport's error.
+    /// The machine's failure, or the transport's error.
     pub fn close(&mut self) -> io::Result<()> {
         self.machine.close();
         self.state.take_deferred()?;
@@ -79,7 +80,8 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
     /// As [`Stream::close`], then shut the transport's writing half, even if that failed.
     ///
     /// # Errors
-    /// The transport's first error. `WouldBlock` means that the transport is not shut yet.
+    /// The machine's failure, or the transport's first error. `WouldBlock` means that the transport
+    /// is not shut yet.
     pub fn shutdown(&mut self) -> io::Result<()>
     where
         T: Socket,
@@ -88,8 +90,8 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
         if matches!(&closed, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             return closed;
         }
-        let shut = self.transport.shutdown_write();
-        closed.and(shut)
+        let shut = driver::retry(|| pending(self.transport.shutdown_write()));
+        closed.and_then(|()| would_block(shut))
     }
 
     fn drive(&mut self, goal: Goal) -> io::Result<()> {
@@ -291,7 +293,7 @@ pub trait Socket: Read + Write {
     ///
     /// # Errors
     /// As [`TcpStream::shutdown`].
-    fn shutdown_write(&self) -> io::Result<()>;
+    fn shutdown_write(&mut self) -> io::Result<()>;
 }
 
 macro_rules! socket {
@@ -313,7 +315,7 @@ macro_rules! socket {
                 <$kind>::set_write_timeout(self, timeout)
             }
 
-            fn shutdown_write(&self) -> io::Result<()> {
+            fn shutdown_write(&mut self) -> io::Result<()> {
                 self.shutdown(Shutdown::Write)
             }
         }

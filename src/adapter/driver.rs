@@ -21,7 +21,7 @@ pub(super) enum Goal {
     Push,
     /// The transport has everything, and was flushed.
     Flush,
-    /// As `Flush`, whether the machine has failed or not.
+    /// As `Flush`, when nothing else will be sent.
     Close,
 }
 
@@ -31,6 +31,8 @@ pub(super) struct Progress {
     ready: Readiness,
     /// The innermost layer is established.
     established: bool,
+    /// The peer's end was reached: what is still received is nobody's.
+    ended: bool,
     failed: bool,
 }
 
@@ -39,6 +41,7 @@ impl Progress {
         Self {
             ready: machine.readiness(),
             established: is_established(machine),
+            ended: machine.plain_out() == Plaintext::End,
             failed: machine.failure().is_some(),
         }
     }
@@ -95,15 +98,14 @@ pub(super) enum Step {
 /// Output goes before input, but never holds it up. Once the handshakes are complete, a reader
 /// writes only what nobody else would send: answers to what it received, and the alert of a failure.
 pub(super) fn next(goal: Goal, at: Progress, io: Io) -> Step {
-    let Progress { ready, established, failed } = at;
+    let Progress { ready, established, ended, failed } = at;
     let pending = ready.wire_out || io.unflushed;
     let done = match goal {
         Goal::Handshake => established && !pending,
         Goal::Read => false,
         Goal::Write => ready.plain_write,
         Goal::Push => !ready.wire_out || io.out != Out::Open,
-        Goal::Flush => !pending && !failed,
-        Goal::Close => !pending,
+        Goal::Flush | Goal::Close => !pending && !failed,
     };
     if done {
         return Step::Done;
@@ -132,11 +134,14 @@ pub(super) fn next(goal: Goal, at: Progress, io: Io) -> Step {
         return if waits && blocked { Step::Wait } else { Step::Fail };
     }
 
-    let reads = reads(goal, established);
+    // Both sides may be closing with nobody left to read what the other one says last.
+    let reads = reads(goal, established) || (goal == Goal::Close && blocked && ended);
     if reads && ready.wire_in && !io.starved {
         return Step::Read;
     }
-    if blocked || (reads && ready.wire_in) { Step::Wait } else { Step::Stuck }
+    // What a reader's answers wait for is no help to a reader.
+    let waits = (blocked && goal != Goal::Read) || (reads && ready.wire_in);
+    if waits { Step::Wait } else { Step::Stuck }
 }
 
 /// Whether the goal needs input.
@@ -251,7 +256,7 @@ pub(super) fn run<P: Ports>(
             Step::Done => return Poll::Ready(Ok(())),
             Step::Fail => {
                 state.deferred = None;
-                return Poll::Ready(Err(failure(machine)));
+                return Poll::Ready(check(machine));
             }
             Step::Wait | Step::Stuck if broken => {
                 return Poll::Ready(Err(state.deferred.take().unwrap_or_else(stuck)));
@@ -278,7 +283,7 @@ pub(super) fn run<P: Ports>(
             Poll::Ready(Err(error)) => {
                 out = Out::Broken;
                 state.owed = false;
-                if progress.failed && goal != Goal::Close {
+                if progress.failed {
                     // The failure says more than that its alert could not be sent.
                 } else if goal == Goal::Read && progress.established {
                     // The reader has lost nothing. Who writes next will be told.
@@ -364,7 +369,8 @@ fn flush(state: &mut State, transport: &mut impl Transport) -> Poll<io::Result<(
     result
 }
 
-fn retry<R>(mut act: impl FnMut() -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+/// Do something again as long as it is only interrupted.
+pub(super) fn retry<R>(mut act: impl FnMut() -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
     loop {
         match act() {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -392,8 +398,8 @@ pub(super) fn take(machine: &mut impl Ports, slices: &[IoSlice<'_>]) -> io::Resu
 }
 
 /// The machine's failure as the transport's users know errors.
-fn failure(machine: &impl Ports) -> io::Error {
-    machine.failure().cloned().map_or_else(stuck, io::Error::from)
+pub(super) fn check(machine: &impl Ports) -> io::Result<()> {
+    machine.failure().map_or(Ok(()), |error| Err(error.clone().into()))
 }
 
 fn is_hang_up(error: &io::Error) -> bool {
@@ -415,3 +421,130 @@ const MAX_SLICES: usize = 16;
 
 /// Larger copies can be many times slower, by the distance of the addresses modulo 4096.
 const PIECE: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOALS: [Goal; 6] =
+        [Goal::Handshake, Goal::Read, Goal::Write, Goal::Push, Goal::Flush, Goal::Close];
+
+    /// Every combination that a machine and a transport can be in.
+    fn all() -> impl Iterator<Item = (Goal, Progress, Io)> {
+        let flags = (0..1u32 << 10).map(|bits| move |i: u32| bits >> i & 1 == 1);
+        let outs = [Out::Open, Out::Blocked, Out::Broken];
+        let all = GOALS.into_iter().flat_map(move |goal| outs.map(|out| (goal, out)));
+        all.flat_map(move |(goal, out)| {
+            flags.clone().map(move |flag| {
+                let ready = Readiness {
+                    wire_in: flag(0),
+                    wire_out: flag(1),
+                    plain_write: flag(2),
+                    plain_out: flag(3),
+                    ..Readiness::default()
+                };
+                let at = Progress { ready, established: flag(4), ended: flag(5), failed: flag(6) };
+                let io = Io { unflushed: flag(7), owed: flag(8), starved: flag(9), out };
+                (goal, at, io)
+            })
+        })
+        .filter(|(_, at, _)| {
+            let ready = at.ready;
+            (ready.plain_out || !at.ended)
+                && !(at.failed && (at.established || ready.wire_in || ready.plain_write))
+                && (at.established || !ready.plain_write)
+        })
+    }
+
+    #[test]
+    fn every_step_can_be_done() {
+        for (goal, at, io) in all() {
+            let what = (goal, at, io);
+            let ready = at.ready;
+            let pending = ready.wire_out || io.unflushed;
+            match next(goal, at, io) {
+                Step::Read => assert!(ready.wire_in && !io.starved, "{what:?}"),
+                Step::Write => assert!(ready.wire_out && io.out == Out::Open, "{what:?}"),
+                Step::Flush => {
+                    assert!(io.unflushed && !ready.wire_out && io.out == Out::Open, "{what:?}");
+                }
+                Step::Wait => {
+                    let to_read = ready.wire_in && io.starved;
+                    let to_write = pending && io.out == Out::Blocked;
+                    assert!(to_read || to_write, "{what:?}");
+                    // A reader waits to read, whatever else it waits for.
+                    assert!(to_read || goal != Goal::Read, "{what:?}");
+                }
+                Step::Fail => assert!(at.failed, "{what:?}"),
+                Step::Stuck => {
+                    assert!(!at.failed, "{what:?}");
+                    assert!(goal != Goal::Read || !ready.wire_in && !ready.plain_out, "{what:?}");
+                }
+                Step::Done => assert!(
+                    match goal {
+                        Goal::Handshake => at.established && !pending,
+                        Goal::Read => ready.plain_out,
+                        Goal::Write => ready.plain_write,
+                        Goal::Push => !ready.wire_out || io.out != Out::Open,
+                        Goal::Flush | Goal::Close => !pending && !at.failed,
+                    },
+                    "{what:?}"
+                ),
+            }
+        }
+    }
+
+    /// A transport that does nothing more is asked for each thing once; then the call ends.
+    #[test]
+    fn no_combination_goes_on_for_ever() {
+        for (goal, at, io) in all() {
+            for answer in [Out::Blocked, Out::Broken] {
+                let mut io = io;
+                let mut steps = 0;
+                loop {
+                    match next(goal, at, io) {
+                        Step::Read => io.starved = true,
+                        Step::Write | Step::Flush => io.out = answer,
+                        _ => break,
+                    }
+                    steps += 1;
+                    assert!(steps <= 2, "{goal:?} {at:?} {io:?}");
+                }
+            }
+        }
+    }
+
+    /// One that takes and has everything leads each goal to its end, unless that is out of reach.
+    #[test]
+    fn every_goal_is_reached() {
+        for (goal, at, io) in all() {
+            let (mut at, mut io) = (at, Io { out: Out::Open, starved: false, ..io });
+            let reached = (0..10).find_map(|_| {
+                match next(goal, at, io) {
+                    Step::Write => (at.ready.wire_out, io.unflushed) = (false, true),
+                    Step::Flush => io.unflushed = false,
+                    Step::Read => {
+                        at.established = true;
+                        at.ready.plain_write = true;
+                        at.ready.plain_out = true;
+                    }
+                    step => return Some(step),
+                }
+                None
+            });
+            let what = (goal, at, io, reached);
+            match reached {
+                Some(Step::Done) => {}
+                Some(Step::Fail) => assert!(at.failed, "{what:?}"),
+                // Nothing is received because of messages that nobody takes; or a queue is empty
+                // that could not be full.
+                Some(Step::Stuck) => {
+                    let reads = matches!(goal, Goal::Handshake | Goal::Read | Goal::Write);
+                    assert!(reads && !at.failed, "{what:?}");
+                    assert!(!at.ready.wire_in || goal == Goal::Write, "{what:?}");
+                }
+                _ => unreachable!("{what:?}"),
+            }
+        }
+    }
+}

@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::fmt;
 use core::future::poll_fn;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, IoSlice};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
@@ -24,18 +25,14 @@ pub struct Stream<P, T> {
     machine: P,
     transport: T,
     state: State,
-    wakers: Arc<Wakers>,
-    /// Wakes whom `wakers` has.
-    both: Waker,
+    wakers: Wakers,
 }
 
 impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> Stream<P, T> {
     /// A stream that has done nothing yet: its handshakes happen in [`Stream::handshake`], or with
     /// the first bytes read or written.
     pub fn new(machine: P, transport: T) -> Self {
-        let wakers = Arc::new(Wakers::default());
-        let both = Waker::from(Arc::clone(&wakers));
-        Self { machine, transport, state: State::new(), wakers, both }
+        Self { machine, transport, state: State::new(), wakers: Wakers::new() }
     }
 
     /// A stream whose handshakes are complete, whatever the roles.
@@ -78,10 +75,11 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> Stream<P, T> {
     /// still be read, and leaves the transport open; `AsyncWriteExt::shutdown` shuts its writing
     /// half, too.
     ///
-    /// Handshakes that are not complete are given up. A machine that has failed sends its alert.
+    /// Handshakes that are not complete are given up, which is a failure. A machine that has failed
+    /// sends its alert.
     ///
     /// # Errors
-    /// The transport's error.
+    /// The machine's failure, or the transport's error.
     pub async fn close(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_close(cx)).await
     }
@@ -93,21 +91,29 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> Stream<P, T> {
     }
 
     fn drive(&mut self, goal: Goal, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let handshaking = !driver::is_established(&self.machine);
-        let transport = &mut Polled {
-            transport: &mut self.transport,
-            cx,
-            side,
-            handshaking,
-            wakers: &self.wakers,
-            both: &self.both,
-        };
+        // Beside the reader, a writer reads, too, as long as there is a handshake to get on with.
+        let shared = side == Side::Writer || !driver::is_established(&self.machine);
+        let readable = side == Side::Writer && self.machine.readiness().plain_out;
+        let (transport, wakers) = (&mut self.transport, &self.wakers);
+        let transport = &mut Polled { transport, cx: &mut *cx, side, shared, wakers };
         let result = driver::run(&mut self.machine, &mut self.state, goal, transport);
-        if handshaking && driver::is_established(&self.machine) {
-            // From here on each side waits for its own: let the other one look.
-            self.wakers.wake_side(side.other());
+        if side == Side::Writer && !readable && self.machine.readiness().plain_out {
+            self.wakers.both.wake_side(Side::Reader);
         }
+        if result.is_pending() {
+            self.wakers.both.wait(side, cx, false);
+        }
+        self.tell(side);
         result
+    }
+
+    /// Let the other side look again if what `side` did concerns it.
+    fn tell(&mut self, side: Side) {
+        let state = (driver::is_established(&self.machine), self.machine.failure().is_some());
+        if state != self.wakers.told {
+            self.wakers.told = state;
+            self.wakers.both.wake_side(side.other());
+        }
     }
 }
 
@@ -145,8 +151,8 @@ impl<T> Stream<Session, T> {
     /// # Errors
     /// As [`Session::nest`]. The transport is closed then.
     pub fn nest<F: Framing>(self, inner: Role, framing: F) -> Result<Stream<Nested<F>, T>, Error> {
-        let Self { machine, transport, state, wakers, both } = self;
-        Ok(Stream { machine: machine.nest(inner, framing)?, transport, state, wakers, both })
+        let Self { machine, transport, state, wakers } = self;
+        Ok(Stream { machine: machine.nest(inner, framing)?, transport, state, wakers })
     }
 }
 
@@ -156,12 +162,10 @@ impl<F: Framing, T> Stream<Nested<F>, T> {
     /// # Errors
     /// Gives the stream back while the inner layer has not ended.
     pub fn into_outer(self) -> Result<Stream<Session, T>, Box<Self>> {
-        let Self { machine, transport, state, wakers, both } = self;
+        let Self { machine, transport, state, wakers } = self;
         match machine.into_outer() {
-            Ok(machine) => Ok(Stream { machine, transport, state, wakers, both }),
-            Err(machine) => {
-                Err(Box::new(Self { machine: *machine, transport, state, wakers, both }))
-            }
+            Ok(machine) => Ok(Stream { machine, transport, state, wakers }),
+            Err(machine) => Err(Box::new(Self { machine: *machine, transport, state, wakers })),
         }
     }
 }
@@ -185,6 +189,7 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<P, T> {
             buf.put_slice(bytes.get(..n).unwrap_or_default());
             n
         });
+        this.tell(Side::Reader);
         Poll::Ready(Ok(()))
     }
 }
@@ -202,6 +207,7 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for Stream<P, T> 
     fn consume(self: Pin<&mut Self>, n: usize) {
         let this = self.get_mut();
         this.state.consume(&mut this.machine, n);
+        this.tell(Side::Reader);
     }
 }
 
@@ -262,10 +268,10 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<P, T> {
                 this.state.give_up(error);
             }
         }
-        this.wakers.set(Side::Writer, cx.waker());
-        let cx = &mut Context::from_waker(&this.both);
-        let shut = ready!(Pin::new(&mut this.transport).poll_shutdown(cx));
-        Poll::Ready(this.state.take_deferred().and(shut))
+        let cx = &mut this.wakers.join(Side::Writer, cx);
+        let shut = ready!(driver::retry(|| Pin::new(&mut this.transport).poll_shutdown(cx)));
+        let closed = this.state.take_deferred().and_then(|()| driver::check(&this.machine));
+        Poll::Ready(closed.and(shut))
     }
 }
 
@@ -291,47 +297,82 @@ impl Side {
     }
 }
 
-/// Who waits for the transport where both sides may: to write always, because a reader sends
-/// answers, and to read during the handshakes, because a writer drives them, too. A transport
-/// remembers only the last waker that it was polled with; this wakes both.
-#[derive(Default)]
+/// Who waits for what.
 struct Wakers {
-    reader: Mutex<Option<Waker>>,
-    writer: Mutex<Option<Waker>>,
+    both: Arc<Both>,
+    /// Wakes `both`.
+    waker: Waker,
+    /// What each side knows of the machine: that it is established, that it has failed.
+    told: (bool, bool),
 }
 
 impl Wakers {
-    fn of(&self, side: Side) -> &Mutex<Option<Waker>> {
-        match side {
-            Side::Reader => &self.reader,
-            Side::Writer => &self.writer,
-        }
+    fn new() -> Self {
+        let both = Arc::new(Both::default());
+        let waker = Waker::from(Arc::clone(&both));
+        Self { both, waker, told: (false, false) }
     }
 
-    fn set(&self, side: Side, waker: &Waker) {
-        let mut place = self.of(side).lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *place {
-            Some(old) => old.clone_from(waker),
-            None => *place = Some(waker.clone()),
+    /// A context that wakes `side`'s task, and the other side's if that has joined, too.
+    fn join(&self, side: Side, cx: &Context<'_>) -> Context<'_> {
+        self.both.wait(side, cx, true);
+        Context::from_waker(&self.waker)
+    }
+}
+
+/// Both sides where both may wait for the transport: to write always, because a reader sends
+/// answers, and to read during the handshakes, because a writer drives them, too. A transport
+/// remembers only the last waker that it was polled with.
+#[derive(Default)]
+struct Both {
+    reader: Mutex<Waiting>,
+    writer: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    waker: Option<Waker>,
+    /// The transport will wake it through [`Both`].
+    joined: bool,
+}
+
+impl Both {
+    fn of(&self, side: Side) -> MutexGuard<'_, Waiting> {
+        let waiting = match side {
+            Side::Reader => &self.reader,
+            Side::Writer => &self.writer,
+        };
+        waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, side: Side, cx: &Context<'_>, joined: bool) {
+        let mut waiting = self.of(side);
+        match &mut waiting.waker {
+            Some(old) => old.clone_from(cx.waker()),
+            None => waiting.waker = Some(cx.waker().clone()),
         }
+        waiting.joined |= joined;
     }
 
     fn wake_side(&self, side: Side) {
-        let waker = self.of(side).lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Waiting { waker, .. } = mem::take(&mut *self.of(side));
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-impl Wake for Wakers {
+impl Wake for Both {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_side(Side::Reader);
-        self.wake_side(Side::Writer);
+        for side in [Side::Reader, Side::Writer] {
+            if self.of(side).joined {
+                self.wake_side(side);
+            }
+        }
     }
 }
 
@@ -340,38 +381,34 @@ struct Polled<'a, 'c, T> {
     transport: &'a mut T,
     cx: &'a mut Context<'c>,
     side: Side,
-    handshaking: bool,
+    /// The other side may wait to read, too.
+    shared: bool,
     wakers: &'a Wakers,
-    both: &'a Waker,
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> Polled<'_, '_, T> {
-    fn shared<R>(&mut self, act: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> R) -> R {
-        self.wakers.set(self.side, self.cx.waker());
-        act(Pin::new(&mut *self.transport), &mut Context::from_waker(self.both))
-    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> driver::Transport for Polled<'_, '_, T> {
     fn read(&mut self, space: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(space);
-        let read = if self.handshaking {
-            self.shared(|transport, cx| transport.poll_read(cx, &mut buf))
+        let transport = Pin::new(&mut *self.transport);
+        let read = if self.shared {
+            transport.poll_read(&mut self.wakers.join(self.side, self.cx), &mut buf)
         } else {
-            Pin::new(&mut *self.transport).poll_read(self.cx, &mut buf)
+            transport.poll_read(self.cx, &mut buf)
         };
         read.map_ok(|()| buf.filled().len())
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.shared(|transport, cx| match slices {
+        let transport = Pin::new(&mut *self.transport);
+        let cx = &mut self.wakers.join(self.side, self.cx);
+        match slices {
             [slice] => transport.poll_write(cx, slice),
             slices => transport.poll_write_vectored(cx, slices),
-        })
+        }
     }
 
     fn flush(&mut self) -> Poll<io::Result<()>> {
-        self.shared(AsyncWrite::poll_flush)
+        Pin::new(&mut *self.transport).poll_flush(&mut self.wakers.join(self.side, self.cx))
     }
 
     fn is_vectored(&self) -> bool {

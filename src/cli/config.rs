@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nested_tls::identity::{
-    AnyOf, Authority, Certificate, ClientKey, HashedDir, IssuedBy, NamePolicy, Pin, Pinned,
+    AnyOf, Authority, Certificate, ClientKey, Error, HashedDir, IssuedBy, NamePolicy, Pin, Pinned,
     PublicRoots, Rule, TimePolicy, certificates_from_pem,
 };
 use nested_tls::{Layer, Role};
@@ -55,6 +55,8 @@ pub(crate) struct ClientLayer {
     rule: ServerRule,
     name: ServerName<'static>,
     own: Option<Own>,
+    /// Entries of directories that the rule does without.
+    unreadable: Vec<Error>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -76,13 +78,14 @@ impl ClientLayer {
         let provider = Arc::new(ring::default_provider());
         let own = load_own(layer, &options.common, &provider)?;
         let name = server_name(layer, &options, host)?;
-        let rule = server_rule(layer, &options, &provider)?;
-        Ok(Self { layer, options, rule, name, own, provider })
+        let mut unreadable = Vec::new();
+        let rule = server_rule(layer, &options, &mut unreadable, &provider)?;
+        Ok(Self { layer, options, rule, name, own, unreadable, provider })
     }
 
     /// The layer of one connection.
     pub(crate) fn setup(&self) -> Result<Setup, Failure> {
-        let witness = Arc::new(Witness::default());
+        let witness = Arc::new(Witness::of(&self.unreadable));
         let observer = witness.clone();
         let verifier: Arc<dyn ServerCertVerifier> = match &self.rule {
             ServerRule::Pinned(rule) => Arc::new(rule.clone().observed_by(observer)),
@@ -127,6 +130,8 @@ pub(crate) struct ServerLayer {
     options: ServerOptions,
     rules: Vec<Arc<dyn Rule>>,
     own: Own,
+    /// Entries of directories that the rules do without.
+    unreadable: Vec<Error>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -140,27 +145,28 @@ impl ServerLayer {
         };
         let time = time_policy(&options.common);
         let mut rules: Vec<Arc<dyn Rule>> = Vec::new();
+        let mut unreadable = Vec::new();
         if !options.client_pin.is_empty() {
-            let pins = load_pins(layer, "client-pin", &options.client_pin)?;
+            let pins = load_pins(layer, "client-pin", &options.client_pin, &mut unreadable)?;
             let rule = Pinned::new(pins, provider.clone())
                 .map_err(|error| impossible(layer, error))?
                 .time(time);
             rules.push(Arc::new(rule));
         }
         if !options.client_ca.is_empty() {
-            let authorities = load_trust(layer, "client-ca", &options.client_ca)?.authorities;
-            let rule = IssuedBy::new(authorities, NamePolicy::Unchecked, provider.clone())
+            let trust = load_trust(layer, "client-ca", &options.client_ca, &mut unreadable)?;
+            let rule = IssuedBy::new(trust.authorities, NamePolicy::Unchecked, provider.clone())
                 .map_err(|error| impossible(layer, error))?
                 .time(time)
                 .through_intermediates();
             rules.push(Arc::new(rule));
         }
-        Ok(Self { layer, options, rules, own, provider })
+        Ok(Self { layer, options, rules, own, unreadable, provider })
     }
 
     /// The layer of one connection.
     pub(crate) fn setup(&self) -> Result<Setup, Failure> {
-        let witness = Arc::new(Witness::default());
+        let witness = Arc::new(Witness::of(&self.unreadable));
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(versions(&self.options.common))
             .map_err(|error| impossible(self.layer, error))?;
@@ -189,10 +195,11 @@ impl ServerLayer {
 fn server_rule(
     layer: Layer,
     options: &ClientOptions,
+    unreadable: &mut Vec<Error>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<ServerRule, Failure> {
     let time = time_policy(&options.common);
-    let mut pins = load_pins(layer, "pin", &options.pin)?;
+    let mut pins = load_pins(layer, "pin", &options.pin, unreadable)?;
     pins.extend(options.pin_spki.iter().map(|hash| Pin::spki_sha256(hash.0)));
     let has_private = !pins.is_empty() || !options.ca.is_empty();
     if options.webpki_roots {
@@ -231,7 +238,7 @@ fn server_rule(
         let rule = Pinned::new(pins, provider.clone()).map_err(refuse)?.time(time);
         return Ok(ServerRule::Pinned(rule));
     }
-    let trust = load_trust(layer, "ca", &options.ca)?;
+    let trust = load_trust(layer, "ca", &options.ca, unreadable)?;
     let names = match options.no_name_check {
         true => NamePolicy::Unchecked,
         false => NamePolicy::ServerName,
@@ -282,12 +289,18 @@ struct Trust {
     of_directories: Vec<Pin>,
 }
 
-fn load_trust(layer: Layer, option: &'static str, paths: &[PathBuf]) -> Result<Trust, Failure> {
+fn load_trust(
+    layer: Layer,
+    option: &'static str,
+    paths: &[PathBuf],
+    unreadable: &mut Vec<Error>,
+) -> Result<Trust, Failure> {
     let mut trust = Trust { authorities: Vec::new(), of_directories: Vec::new() };
     for path in paths {
         let source = Source { layer, option, path };
         if path.is_dir() {
             let directory = HashedDir::read(path).map_err(|error| source.refused(error))?;
+            unreadable.extend(directory.unreadable().iter().cloned());
             trust.of_directories.extend(directory.pins());
             trust
                 .authorities
@@ -301,12 +314,18 @@ fn load_trust(layer: Layer, option: &'static str, paths: &[PathBuf]) -> Result<T
     Ok(trust)
 }
 
-fn load_pins(layer: Layer, option: &'static str, paths: &[PathBuf]) -> Result<Vec<Pin>, Failure> {
+fn load_pins(
+    layer: Layer,
+    option: &'static str,
+    paths: &[PathBuf],
+    unreadable: &mut Vec<Error>,
+) -> Result<Vec<Pin>, Failure> {
     let mut pins = Vec::new();
     for path in paths {
         let source = Source { layer, option, path };
         if path.is_dir() {
             let directory = HashedDir::read(path).map_err(|error| source.refused(error))?;
+            unreadable.extend(directory.unreadable().iter().cloned());
             pins.extend(directory.pins());
             continue;
         }

@@ -18,7 +18,7 @@ use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::{Failure, Status};
 use super::link::Link;
-use super::net;
+use super::net::{self, Endpoint};
 use super::options::{ClientOptions, CommonOptions};
 use super::report::{LayerReport, certificate, certificate_json, layers_json, milliseconds};
 use cluster::{Cluster, Seen};
@@ -36,6 +36,9 @@ pub(crate) struct Demo {
     /// Keep the client's directory here, and the servers' files in DIR/server
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Then serve both layers here with the kept files, and echo; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", requires = "keep")]
+    listen: Option<Endpoint>,
     /// What the client says to the HSM
     #[arg(long, value_name = "TEXT", default_value = "only the HSM may read this", value_parser = message)]
     message: String,
@@ -74,7 +77,11 @@ impl Demo {
             seen,
         };
         console.tell(To::Stdout, || story.text(console), || story.json());
-        story.verdict()
+        story.verdict()?;
+        match self.listen {
+            Some(listen) => cluster.serve(listen, json).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -249,7 +256,10 @@ impl Story<'_> {
             self.found_in_plaintext()
         ));
         if let Some(kept) = self.cluster.kept() {
-            lines.push(format!("\nthe client's directory is kept in {}", kept.display()));
+            let kept = kept.display();
+            lines.push(format!(
+                "\nthe client's directory is kept in {kept}; see nested-tls doctor {kept}"
+            ));
         }
         match self.verdict() {
             Ok(()) => lines.push(format!(

@@ -250,7 +250,9 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
     let status = Status::of(layer);
     if let Tls::InvalidCertificate(certificate) = error {
         if let Some(error) = verdict(certificate, setup) {
-            return Failure::identity(status, layer, &error);
+            let failure = Failure::identity(status, layer, &error);
+            let unreadable = setup.map(|setup| setup.witness.testimony().unreadable);
+            return unreadable.iter().flatten().fold(failure, Failure::besides);
         }
     }
     let failure = |reason: &str, remedy: String| Failure::new(status, reason, remedy).on(layer);

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Status {
+    /// What was asked for was looked at, and is not in order.
+    Findings = 1,
     /// The command line, or a file that it names.
     Usage = 2,
     /// Names, addresses, TCP.
@@ -88,6 +90,16 @@ impl Failure {
             Some(file) => failure.in_file(file),
             None => failure,
         }
+    }
+
+    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: remedy.into(), ..self }
+    }
+
+    /// Something else to look at.
+    pub(crate) fn besides(self, error: &identity::Error) -> Self {
+        let remedy = format!("{}; besides, see to {error}", self.remedy);
+        self.with_remedy(remedy)
     }
 
     pub(crate) fn on(mut self, layer: Layer) -> Self {

@@ -7,6 +7,7 @@ mod connect;
 mod console;
 mod demo;
 mod diagnosis;
+mod doctor;
 mod failure;
 mod files;
 mod inspect;
@@ -14,6 +15,7 @@ mod link;
 mod net;
 mod options;
 mod pki;
+mod probe;
 mod pump;
 mod relay;
 mod report;
@@ -31,7 +33,7 @@ use failure::{Failure, Status};
 
 /// Two TLS connections, one inside the other: an outer one to a host, an inner one through it.
 ///
-/// Exit status: 0 done, 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 cut short, 7 framing.
+/// Exit status: 0 done, 1 not in order (doctor), 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 cut short, 7 framing.
 #[derive(Debug, Parser)]
 #[command(name = "nested-tls", version, disable_help_subcommand = true)]
 struct Arguments {
@@ -49,6 +51,7 @@ enum Command {
     Serve(Box<serve::Serve>),
     Relay(Box<relay::Relay>),
     Inspect(inspect::Inspect),
+    Doctor(doctor::Doctor),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn run(json: bool, command: Command) -> Result<(), Failure> {
             Command::Serve(serve) => serve.run(json).await,
             Command::Relay(relay) => relay.run(json).await,
             Command::Inspect(inspect) => inspect.run(json),
+            Command::Doctor(doctor) => doctor.run(json).await,
         }
     });
     // A read of standard input may never return.

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use nested_tls::identity::Certificate;
+use nested_tls::identity::{self, Certificate};
 use nested_tls::{Layer, LayerInfo, Ports};
 use rustls::ProtocolVersion;
 use rustls::crypto::ring;
@@ -21,6 +21,7 @@ pub(crate) struct LayerReport {
     info: LayerInfo,
     certificates: Vec<Vec<u8>>,
     accepted: Option<Accepted>,
+    refused: Option<identity::Error>,
     presented: Option<String>,
     time: Option<Duration>,
 }
@@ -36,8 +37,11 @@ impl LayerReport {
     /// What the layer of `setup` is like; `time` is when it was established.
     pub(crate) fn new(machine: &impl Ports, setup: &Setup, time: Option<Duration>) -> Self {
         let info = machine.layer(setup.layer).cloned().unwrap_or_default();
-        let certificates = info.peer_certificates.iter().flatten().map(|der| der.to_vec());
         let testimony = setup.witness.testimony();
+        // The layer does not keep what it refused, the witness does.
+        let judged = testimony.judgement.as_ref().map(|judgement| &*judgement.certificates);
+        let certificates = info.peer_certificates.as_deref().or(judged);
+        let certificates = certificates.into_iter().flatten().map(|der| der.to_vec());
         let accepted = testimony.acceptance().map(|accepted| Accepted {
             rule: accepted.rule.clone(),
             file: accepted.file.clone(),
@@ -55,6 +59,7 @@ impl LayerReport {
             certificates: certificates.collect(),
             info,
             accepted,
+            refused: testimony.judgement.and_then(|judgement| judgement.verdict.err()),
             presented,
             time,
         }
@@ -126,6 +131,17 @@ impl LayerReport {
                     let _ = write!(text, "\n  note: {note}");
                 }
             }
+            None if self.refused.is_some() => {
+                let error = self.refused.iter().flat_map(|all| match all.causes() {
+                    [] => core::slice::from_ref(all),
+                    causes => causes,
+                });
+                for error in error {
+                    let word = console.red(to, "refused");
+                    let _ = write!(text, "\n  {word}: {}", printable(&error.to_string()));
+                }
+            }
+            None if self.info.version.is_none() => {}
             None if self.certificates.is_empty() => {
                 let _ =
                     write!(text, "\n  the peer presented no certificate, and none was asked for");
@@ -160,6 +176,7 @@ impl LayerReport {
                 "file": accepted.file,
                 "notes": accepted.notes,
             })),
+            "refused": self.refused.as_ref().map(error_json),
             "presented": self.presented,
             "established_ms": self.time.map(|time| time.as_secs_f64() * 1e3),
             "bytes_out": self.info.bytes_out,
@@ -173,6 +190,17 @@ impl LayerReport {
 /// `{"outer": …, "inner": …}`
 pub(crate) fn layers_json(layers: &[LayerReport]) -> Value {
     layers.iter().map(|layer| (layer.layer.to_string(), layer.to_json())).collect()
+}
+
+pub(crate) fn error_json(error: &identity::Error) -> Value {
+    json!({
+        "reason": error.problem().as_str(),
+        "expected": error.expected(),
+        "found": error.found(),
+        "file": error.file(),
+        "remedy": error.remedy(),
+        "causes": error.causes().iter().map(error_json).collect::<Vec<_>>(),
+    })
 }
 
 /// Subject, issuer and serial as the service's documents print them.

@@ -44,6 +44,18 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// An echo on both layers.
+    pub(crate) fn echo(listen: Endpoint, outer: ServerOptions, inner: ServerOptions) -> Self {
+        Self {
+            listen,
+            echo: true,
+            once: false,
+            timeout: Duration::from_secs(10),
+            outer: Outer(outer),
+            inner: Inner(inner),
+        }
+    }
+
     pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
         let console = Console { json, quiet: false };
         let server = Server {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nested_tls::identity::{Acceptance, Judgement, Observer, OwnCertificate};
+use nested_tls::identity::{Acceptance, Error, Judgement, Observer, OwnCertificate};
 
 /// Hears what the rule of one layer of one connection says.
 #[derive(Debug, Default)]
@@ -13,11 +13,19 @@ pub(crate) struct Witness(Mutex<Testimony>);
 pub(crate) struct Testimony {
     /// The peer's certificates and the verdict on them.
     pub(crate) judgement: Option<Judgement>,
+    /// Files of the rule that could not be read: the peer's certificate may be in one of them.
+    pub(crate) unreadable: Vec<Error>,
     /// What the peer asked of our own certificate.
     pub(crate) asked: Option<OwnCertificate>,
 }
 
 impl Witness {
+    /// A witness of a rule that some files are missing from.
+    pub(crate) fn of(unreadable: &[Error]) -> Self {
+        let testimony = Testimony { unreadable: unreadable.to_vec(), ..Testimony::default() };
+        Self(Mutex::new(testimony))
+    }
+
     pub(crate) fn testimony(&self) -> Testimony {
         self.lock().clone()
     }

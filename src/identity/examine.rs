@@ -49,6 +49,14 @@ pub struct Finding {
     pub error: Error,
 }
 
+impl Finding {
+    /// A finding of another's making, to stand beside those of an [`Examination`].
+    #[must_use]
+    pub fn new(severity: Severity, error: Error) -> Self {
+        Self { severity, error }
+    }
+}
+
 /// What to hold the files against.
 #[derive(Clone, Debug)]
 pub struct Examination {
@@ -56,13 +64,20 @@ pub struct Examination {
     now: UnixTime,
     cluster_certificate: Option<(CertificateDer<'static>, String)>,
     default_client: Option<CertificateDer<'static>>,
+    time: TimePolicy,
 }
 
 impl Examination {
     /// An examination at `now`.
     #[must_use]
     pub fn new(provider: Arc<CryptoProvider>, now: UnixTime) -> Self {
-        Self { provider, now, cluster_certificate: None, default_client: None }
+        Self {
+            provider,
+            now,
+            cluster_certificate: None,
+            default_client: None,
+            time: TimePolicy::Strict,
+        }
     }
 
     /// Asks that customerCA issued this cluster certificate, which came from `file`.
@@ -84,6 +99,14 @@ impl Examination {
         self
     }
 
+    /// What to do about expiry of the host's and the cluster's certificates, which can't be renewed;
+    /// [`TimePolicy::Strict`] unless said.
+    #[must_use]
+    pub fn time(mut self, time: TimePolicy) -> Self {
+        self.time = time;
+        self
+    }
+
     /// Looks through all files. The findings stand in the order of the files; an empty list means that nothing is wrong.
     #[must_use]
     pub fn run(&self, paths: &ClientPaths) -> Vec<Finding> {
@@ -93,12 +116,17 @@ impl Examination {
         let (certificate, key) = (&paths.client_certificate, &paths.client_key);
         if paths.bundled && !certificate.exists() && !key.exists() {
             findings.add(Severity::Note, brought_along("a client certificate", certificate));
-        } else if let Some(chain) = self.own(certificate, key, &authorities, &mut findings) {
+        } else if let Some(chain) = self.own(certificate, key, &mut findings) {
+            // Without customerCA nobody knows where a chain should end.
+            if !authorities.is_empty() {
+                complete(&chain, certificate, &authorities, &mut findings);
+            }
             self.client_origin(&chain, certificate, &authorities, &mut findings);
         }
         if let Some((certificate, key)) = &paths.inner_client {
-            let chain = self.own(certificate, key, &[], &mut findings);
-            chain_size(&chain.unwrap_or_default(), certificate, &mut findings);
+            let chain = self.own(certificate, key, &mut findings).unwrap_or_default();
+            complete(&chain, certificate, &[], &mut findings);
+            chain_size(&chain, certificate, &mut findings);
         }
         if let Some((certificate, file)) = &self.cluster_certificate {
             self.cluster(certificate, file, &authorities, &mut findings);
@@ -125,7 +153,7 @@ impl Examination {
         }
         for entry in directory.entries() {
             for der in &entry.certificates {
-                self.validity(der, &entry.file, Severity::Failure, findings);
+                self.validity(der, &entry.file, self.expiry_of_servers(), findings);
                 self.self_signed(der, &entry.file, findings);
             }
         }
@@ -179,7 +207,6 @@ impl Examination {
         &self,
         certificate: &Path,
         key: &Path,
-        authorities: &[Authority],
         findings: &mut Findings,
     ) -> Option<Vec<CertificateDer<'static>>> {
         let (file, key_file) = (shown(certificate), shown(key));
@@ -208,9 +235,6 @@ impl Examination {
         let chain = chain?;
         for der in &chain {
             self.validity(der, &file, Severity::Failure, findings);
-        }
-        if let Err(error) = complete(&chain, authorities) {
-            findings.add(Severity::Warning, error.in_file(file));
         }
         Some(chain)
     }
@@ -253,7 +277,7 @@ impl Examination {
         authorities: &[Authority],
         findings: &mut Findings,
     ) {
-        self.validity(der, file, Severity::Failure, findings);
+        self.validity(der, file, self.expiry_of_servers(), findings);
         if authorities.is_empty() {
             return;
         }
@@ -299,17 +323,29 @@ impl Examination {
         Ok(certificates)
     }
 
+    /// How much it weighs that a server's certificate has expired.
+    fn expiry_of_servers(&self) -> Severity {
+        match self.time {
+            TimePolicy::Strict => Severity::Failure,
+            TimePolicy::IgnoreExpiry => Severity::Warning,
+        }
+    }
+
     fn validity(
         &self,
         der: &CertificateDer<'_>,
         file: &str,
-        severity: Severity,
+        expired: Severity,
         findings: &mut Findings,
     ) {
         let Ok(certificate) = Certificate::from_der(der) else {
             return;
         };
         if let Err(error) = check_time(&certificate, TimePolicy::Strict, self.now) {
+            let severity = match error.problem() {
+                Problem::Expired => expired,
+                _ => Severity::Failure,
+            };
             return findings.add(severity, error.in_file(file));
         }
         let soon = UnixTime::since_unix_epoch(Duration::from_secs(self.now.as_secs()) + SOON);
@@ -364,8 +400,22 @@ impl Findings {
     }
 }
 
-/// Each certificate is followed by its issuer, up to one that the peer knows.
-fn complete(chain: &[CertificateDer<'static>], authorities: &[Authority]) -> Result<(), Error> {
+/// Asks that each certificate is followed by its issuer, up to one that the peer knows.
+fn complete(
+    chain: &[CertificateDer<'static>],
+    path: &Path,
+    authorities: &[Authority],
+    findings: &mut Findings,
+) {
+    if let Err(error) = check_complete(chain, authorities) {
+        findings.add(Severity::Warning, error.in_file(shown(path)));
+    }
+}
+
+fn check_complete(
+    chain: &[CertificateDer<'static>],
+    authorities: &[Authority],
+) -> Result<(), Error> {
     let mut rest = chain;
     while let [first, after @ ..] = rest {
         let certificate = Certificate::from_der(first)?;

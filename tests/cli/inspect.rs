@@ -90,8 +90,10 @@ fn everything_in_a_file_is_shown() {
     let path = directory("inspect-files");
     let file = |name: &str| path.join(name).to_str().unwrap().to_owned();
     let (key, rsa) = (Key::new(Kind::P256), Key::new(Kind::Rsa2048));
-    let named =
-        Draft::v3(&hsm_name("x"), &rsa.spki, &hsm_name("x")).with(dns_name("a.example")).sign(&rsa);
+    let named = Draft::v3(&hsm_name("x"), &rsa.spki, &hsm_name("x"))
+        .with(dns_name("a.example"))
+        .edit(|draft| draft.not_after = "20990101000000Z")
+        .sign(&rsa);
     let evil = Draft::v3(&hsm_name("y"), &key.spki, &hsm_name("x"))
         .with(dns_name("b\u{1b}[2J.example"))
         .edit(|draft| draft.not_after = "20210101000000Z")
@@ -117,7 +119,7 @@ fn everything_in_a_file_is_shown() {
     let text = shown.ends(0, &[]).text();
     for words in [
         "version 3, RSA 2048, self-issued",
-        "valid 2020-01-01T00:00:00Z to 2030-01-01T00:00:00Z\n",
+        "valid 2020-01-01T00:00:00Z to 2099-01-01T00:00:00Z\n",
         "valid 2020-01-01T00:00:00Z to 2021-01-01T00:00:00Z, expired\n",
         "names DNS:a.example",
         "names DNS:b\\x1b[2J.example",

@@ -4,6 +4,7 @@
 mod cloudhsm;
 mod conversation;
 mod demonstration;
+mod doctor;
 mod endurance;
 mod inspect;
 #[allow(dead_code, reason = "the whole set of helpers")]

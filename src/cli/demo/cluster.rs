@@ -23,7 +23,7 @@ use crate::pki::{self, ClientIdentity, Options, Period, Pki};
 use crate::pump::Flow;
 use crate::relay::forward_both;
 use crate::report::LayerReport;
-use crate::serve::echo;
+use crate::serve::{Serve, echo};
 
 /// Certificates, and the directory where they are.
 pub(super) struct Cluster {
@@ -123,12 +123,7 @@ impl Cluster {
 
     /// The host in front of the HSM; it says in the end what it saw.
     pub(super) async fn host(&self, hsm: SocketAddr) -> Result<Party<Seen>, Failure> {
-        let options = ServerOptions {
-            client_pin: vec![self.path().join("server/default-client.crt")],
-            client_ca: vec![self.path().join("customerCA.crt")],
-            ..self.server("host")
-        };
-        let setup = ServerLayer::load(Layer::Outer, options)?.setup()?;
+        let setup = ServerLayer::load(Layer::Outer, self.host_options())?.setup()?;
         let (listener, address) = free_port().await?;
         let hsm = Endpoint { host: hsm.ip().to_string(), port: hsm.port() };
         let task = tokio::spawn(async move {
@@ -153,6 +148,19 @@ impl Cluster {
             Ok(Seen { client, to_hsm, from_hsm })
         });
         Ok(Party { address, task })
+    }
+
+    /// Both servers in one, for whoever comes.
+    pub(super) async fn serve(&self, listen: Endpoint, json: bool) -> Result<(), Failure> {
+        Serve::echo(listen, self.host_options(), self.server("hsm")).run(json).await
+    }
+
+    fn host_options(&self) -> ServerOptions {
+        ServerOptions {
+            client_pin: vec![self.path().join("server/default-client.crt")],
+            client_ca: vec![self.path().join("customerCA.crt")],
+            ..self.server("host")
+        }
     }
 
     fn server(&self, name: &str) -> ServerOptions {

@@ -22,6 +22,7 @@ mod report;
 mod serve;
 mod server;
 mod tunnel;
+mod verify_hsm;
 mod witness;
 
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ use failure::{Failure, Status};
 
 /// Two TLS connections, one inside the other: an outer one to a host, an inner one through it.
 ///
-/// Exit status: 0 done, 1 not in order (doctor), 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 cut short, 7 framing.
+/// Exit status: 0 done, 1 not in order (doctor, verify-hsm), 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 cut short, 7 framing.
 #[derive(Debug, Parser)]
 #[command(name = "nested-tls", version, disable_help_subcommand = true)]
 struct Arguments {
@@ -52,6 +53,7 @@ enum Command {
     Relay(Box<relay::Relay>),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
+    VerifyHsm(verify_hsm::VerifyHsm),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +82,7 @@ fn run(json: bool, command: Command) -> Result<(), Failure> {
             Command::Relay(relay) => relay.run(json).await,
             Command::Inspect(inspect) => inspect.run(json),
             Command::Doctor(doctor) => doctor.run(json).await,
+            Command::VerifyHsm(verify) => verify.run(json),
         }
     });
     // A read of standard input may never return.

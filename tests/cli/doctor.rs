@@ -50,7 +50,7 @@ impl Cluster {
             of("--outer-client-ca", "customerCA.crt"),
             of("--outer-client-pin", "default.crt"),
         ];
-        arguments.extend(more.iter().map(|one| one.to_string()));
+        arguments.extend(more.iter().map(ToString::to_string));
         Server::start(&arguments)
     }
 
@@ -527,13 +527,10 @@ fn the_demonstrations_directory() {
 
     let original = |file: &str| (file.to_owned(), fs::read(kept.join(file)).unwrap());
     let files = ["certs/21a10654.0", "client.crt", "client.key", "customerCA.crt"].map(original);
-    let half = |text: &[u8]| text[..text.len() / 2].to_vec();
-    let empty = |_: &[u8]| Vec::new();
-    let noise = |_: &[u8]| vec![0x30; 300];
-    let damages: [&dyn Fn(&[u8]) -> Vec<u8>; 3] = [&half, &empty, &noise];
+    let noise = [0x30; 300];
     for (file, good) in &files {
-        for damage in damages {
-            fs::write(kept.join(file), damage(good)).unwrap();
+        for damaged in [&good[..good.len() / 2], &[], &noise] {
+            fs::write(kept.join(file), damaged).unwrap();
             let report = run(&doctor, b"");
             report.ends(1, &[]);
             let name = format!("{path}/{file}: ");

@@ -10,6 +10,7 @@ mod inspect;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod tunnel;
+mod verify_hsm;
 
 #[allow(dead_code, reason = "the whole set of helpers")]
 #[path = "../identity/forge.rs"]

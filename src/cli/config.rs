@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nested_tls::identity::{
     AnyOf, Authority, Certificate, ClientKey, Error, HashedDir, IssuedBy, NamePolicy, Pin, Pinned,
-    PublicRoots, Rule, TimePolicy, certificates_from_pem,
+    Problem, PublicRoots, Rule, TimePolicy, certificates_from_pem,
 };
 use nested_tls::{Layer, Role};
 use rustls::client::Resumption;
@@ -20,7 +20,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 use super::failure::Failure;
 use super::files::Source;
 use super::options::{ClientOptions, CommonOptions, ServerOptions, Version, option};
-use super::witness::Witness;
+use super::witness::{NoKey, Witness};
 
 /// One layer of one connection, ready to shake hands.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl ClientLayer {
                 let key = own.key.clone().observed_by(witness.clone());
                 builder.with_client_cert_resolver(Arc::new(key))
             }
-            None => builder.with_no_client_auth(),
+            None => builder.with_client_cert_resolver(Arc::new(NoKey(witness.clone()))),
         };
         // A resumed handshake would skip the rule that this program is asked to apply.
         config.resumption = Resumption::disabled();
@@ -360,11 +360,20 @@ fn load_own(
         Some(path) => Source { layer, option: "key", path },
         None => source,
     };
-    let key = nested_tls::identity::private_key_from_pem(&key_source.read()?)
-        .map_err(|error| key_source.refused(error))?;
+    let key =
+        nested_tls::identity::private_key_from_pem(&key_source.read()?).map_err(
+            |error| match error.problem() {
+                Problem::NoKey if options.key.is_none() => {
+                    let remedy = format!("name it with {}", option(layer, "key"));
+                    Failure::usage("no private key beside the certificate", remedy)
+                        .on(layer)
+                        .at(cert)
+                }
+                _ => key_source.refused(error),
+            },
+        )?;
     let key = ClientKey::new(chain, key, provider).map_err(|error| match error.problem() {
-        nested_tls::identity::Problem::KeyMismatch
-        | nested_tls::identity::Problem::UnsupportedKey => key_source.refused(error),
+        Problem::KeyMismatch | Problem::UnsupportedKey => key_source.refused(error),
         _ => source.refused(error),
     })?;
     Ok(Some(Own { key, file: source.name() }))

@@ -5,24 +5,21 @@ use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
-use nested_tls::{Layer, Nested, Ports as _};
+use nested_tls::Layer;
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::cloudhsm;
-use super::config::{ClientLayer, Setup};
+use super::config::ClientLayer;
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::Failure;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{ClientOptions, Inner, Outer};
+use super::probe;
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::tunnel;
-
-/// How long `--report` waits for the peer's answer to our close.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Standard input to the inner peer, the inner peer to standard output.
 ///
@@ -86,16 +83,21 @@ impl Connect {
         };
         let mut link = link.map_err(|broken| broken.explain(&setups))?;
         let shaken = console.progress("shaking hands", link.handshake(self.timeout)).await;
+        let layers = LayerReport::both(&link, &outer, &inner);
         if let Err(broken) = shaken {
             link.finish().await;
+            if self.report {
+                tell(console, To::Stdout, "failed", &address, &layers);
+            }
             return Err(broken.explain(&setups));
         }
-
-        let layers = LayerReport::both(&link, &outer, &inner);
         if self.report {
-            return farewell(link, &setups, &layers, &address, console).await;
+            let (_, ended) = probe::part(link, &setups, self.timeout).await;
+            let word = if ended.is_ok() { "connected" } else { "failed" };
+            tell(console, To::Stdout, word, &address, &layers);
+            return ended;
         }
-        tell(console, To::Stderr, &address, &layers);
+        tell(console, To::Stderr, "connected", &address, &layers);
 
         let ending = Ending {
             with_output: true,
@@ -117,42 +119,20 @@ impl Connect {
     }
 }
 
-/// Closes, and prints the report if the peer has nothing against it: in TLS 1.3 a server's verdict on our certificate
-/// comes after our handshake is complete.
-async fn farewell(
-    mut link: Link<Nested>,
-    setups: &[&Setup],
-    layers: &[LayerReport],
-    address: &str,
-    console: Console,
-) -> Result<(), Failure> {
-    let flow = Flow::default();
-    let ending = Ending { with_output: false, after_peer: AfterPeer::AtOnce };
-    let nothing = (tokio::io::empty(), tokio::io::sink());
-    let pumped = pump(&mut link, nothing.0, nothing.1, ending, FAREWELL, &flow);
-    let ended = timeout(FAREWELL, pumped).await;
-    let machine = link.finish().await;
-    if let (Ok(Err(broken)), Some(_)) = (&ended, machine.failure()) {
-        let failure = broken.explain(setups);
-        if failure.layer().is_some() && failure.status() != super::failure::Status::Truncated {
-            return Err(failure);
-        }
-    }
-    tell(console, To::Stdout, address, layers);
-    Ok(())
-}
-
-fn tell(console: Console, to: To, address: &str, layers: &[LayerReport]) {
+fn tell(console: Console, to: To, word: &str, address: &str, layers: &[LayerReport]) {
     console.tell(
         to,
         || {
-            let mut text = format!("connected to {address}");
+            let mut text = match word {
+                "connected" => format!("connected to {address}"),
+                _ => format!("no connection to {address}"),
+            };
             for layer in layers {
                 text.push('\n');
                 text.push_str(&layer.text(console, to));
             }
             text
         },
-        || json!({ "connected": address, "layers": layers_json(layers) }),
+        || json!({ word: address, "layers": layers_json(layers) }),
     );
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io;
 
+use nested_tls::adapter::tokio::Stream;
 use nested_tls::preamble::HttpConnectError;
 use nested_tls::{Error, ErrorKind, Layer, Phase, Ports, identity};
 use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
@@ -11,6 +12,8 @@ use super::config::Setup;
 use super::failure::{Failure, Status};
 use super::files::words;
 use super::options::option;
+use super::wire::Wire;
+use super::witness::Asked;
 
 /// Why a connection ended badly.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) enum Broken {
     Tunnel(HttpConnectError),
     /// The connection was reset, which cut a layer.
     Reset(Error, io::Error),
+    /// The peer does not speak TLS, and began like this.
+    Foreign(Error, String),
     /// The peer takes no more, and what is lost by that.
     Unsent(io::Error),
     /// A handshake took too long.
@@ -49,12 +54,16 @@ impl From<io::Error> for Broken {
 }
 
 impl Broken {
-    /// What `error` of a stream with `machine` means: to the layers a reset is an end.
-    pub(crate) fn of(machine: &mut impl Ports, error: io::Error) -> Self {
+    /// What `error` of `stream` means: to the layers a reset is an end.
+    pub(crate) fn of<M: Ports>(stream: &mut Stream<M, Wire>, error: io::Error) -> Self {
         match Self::from(error) {
-            Self::Transport(error) if is_hang_up(&error) => match machine.wire_eof() {
+            Self::Transport(error) if is_hang_up(&error) => match stream.machine_mut().wire_eof() {
                 Err(cut) => Self::Reset(cut, error),
                 Ok(()) => Self::Transport(error),
+            },
+            Self::Tls(error) if is_foreign(&error) => match stream.transport().greeting() {
+                Some(greeting) => Self::Foreign(error, greeting),
+                None => Self::Tls(error),
             },
             broken => broken,
         }
@@ -71,16 +80,13 @@ impl Broken {
     /// Says what happened, with what the layers' witnesses know.
     pub(crate) fn explain(&self, setups: &[&Setup]) -> Failure {
         match self {
-            Self::Tls(error) => {
-                let setup = setups.iter().find(|setup| setup.layer == error.layer());
-                explain(error, setup.copied())
-            }
-            Self::Reset(cut, error) => {
-                let (layer, phase) = (cut.layer(), cut.phase());
-                match cut.kind() {
-                    ErrorKind::Truncated => truncated(layer, phase, &words(error)),
-                    _ => Self::Tls(cut.clone()).explain(setups),
-                }
+            Self::Tls(error) => explain(error, setups),
+            Self::Reset(cut, error) => match cut.kind() {
+                ErrorKind::Truncated => truncated(cut, &words(error), setups),
+                _ => explain(cut, setups),
+            },
+            Self::Foreign(error, greeting) => {
+                foreign(error.layer()).compared("a TLS message", format!("{greeting:?}"))
             }
             Self::Unsent(error) => Failure::new(
                 Status::Transport,
@@ -117,10 +123,11 @@ impl Broken {
     }
 }
 
-fn explain(error: &Error, setup: Option<&Setup>) -> Failure {
+fn explain(error: &Error, setups: &[&Setup]) -> Failure {
     let layer = error.layer();
+    let setup = setups.iter().find(|setup| setup.layer == layer).copied();
     match error.kind() {
-        ErrorKind::Truncated => truncated(layer, error.phase(), "the end of the data"),
+        ErrorKind::Truncated => truncated(error, "the end of the data", setups),
         ErrorKind::Framing(reason) => Failure::new(
             Status::Framing,
             format!("framing between the layers: {reason}"),
@@ -159,7 +166,21 @@ fn tunnel(error: &HttpConnectError) -> Failure {
     }
 }
 
-fn truncated(layer: Layer, phase: Phase, found: &str) -> Failure {
+/// A layer ended without its peer's word.
+fn truncated(error: &Error, found: &str, setups: &[&Setup]) -> Failure {
+    let (layer, phase) = (error.layer(), error.phase());
+    let failure = |remedy: String| {
+        Failure::new(Status::Truncated, format!("cut short in the {phase} phase"), remedy)
+            .on(layer)
+            .compared("the peer's close_notify", found)
+    };
+    if let Some((remedy, file)) = silent_refusal(phase, setups) {
+        let failure = failure(remedy);
+        return match file {
+            Some(file) => failure.in_file(file),
+            None => failure,
+        };
+    }
     let remedy = match (phase, layer) {
         (Phase::OuterHandshake, _) => {
             "the peer hung up before it was TLS: check that this is the port of the outer layer"
@@ -172,9 +193,63 @@ fn truncated(layer: Layer, phase: Phase, found: &str) -> Failure {
         }
         (_, Layer::Outer) => "the peer ended without a word: what came before may not be all",
     };
-    Failure::new(Status::Truncated, format!("cut short in the {phase} phase"), remedy)
-        .on(layer)
-        .compared("the peer's close_notify", found)
+    failure(remedy.into())
+}
+
+/// A peer that hangs up where it has just asked for our certificate has most likely refused what it got: with the file
+/// of our certificate, if one went out or could not.
+fn silent_refusal(phase: Phase, setups: &[&Setup]) -> Option<(String, Option<String>)> {
+    let asked: Vec<_> = setups
+        .iter()
+        .filter_map(|setup| Some((*setup, setup.witness.testimony().asked?)))
+        .collect();
+    if let Some((setup, asked)) = asked.iter().find(|(_, asked)| !asked.answered) {
+        return Some(match &setup.own {
+            Some(own) => (unusable(asked), Some(own.file.clone())),
+            None => (missing(setup.layer), None),
+        });
+    }
+    let (setup, _) = asked.last()?;
+    let own = setup.own.as_ref()?;
+    let remedy = format!(
+        "the peer may have refused our {} certificate without a word; ours is {}",
+        setup.layer,
+        own.subject()
+    );
+    matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake)
+        .then(|| (remedy, Some(own.file.clone())))
+}
+
+/// The peer asked for a certificate, and our key can't prove one.
+fn unusable(asked: &Asked) -> String {
+    let schemes: Vec<String> = asked.schemes.iter().map(|scheme| format!("{scheme:?}")).collect();
+    format!(
+        "our key can make none of the signatures that the peer accepts ({}), so no certificate went out: use another \
+         kind of key",
+        schemes.join(", ")
+    )
+}
+
+/// The peer asked for a certificate, and there is none.
+fn missing(layer: Layer) -> String {
+    format!(
+        "the peer asked for a certificate on the {layer} layer, and got none: give {} and {}",
+        option(layer, "cert"),
+        option(layer, "key")
+    )
+}
+
+fn foreign(layer: Layer) -> Failure {
+    let remedy = match layer {
+        Layer::Outer => "check that this port is the one of the outer layer",
+        Layer::Inner => "check that what the host forwards to speaks TLS",
+    };
+    Failure::new(Status::of(layer), "what came is not TLS", remedy).on(layer)
+}
+
+fn is_foreign(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Tls(Tls::InvalidMessage(_)))
+        && error.phase() == Phase::OuterHandshake
 }
 
 /// Whether the peer, or whoever stands between, closed the connection.
@@ -207,30 +282,19 @@ fn alert_received(layer: Layer, alert: AlertDescription, setup: Option<&Setup>) 
             | A::UnknownCA
             | A::UnsupportedCertificate
     );
-    let wants = || format!("{} and {}", option(layer, "cert"), option(layer, "key"));
     match (own, asked) {
-        (Some(own), Some(asked)) if about_certificate && !asked.usable => {
-            let schemes: Vec<String> =
-                asked.schemes.iter().map(|scheme| format!("{scheme:?}")).collect();
-            let remedy = format!(
-                "our key can make none of the signatures that the peer accepts ({}), so no certificate went out: \
-                 use another kind of key",
-                schemes.join(", ")
-            );
-            failure(remedy).in_file(own.file.clone())
+        (Some(own), Some(asked)) if about_certificate && !asked.answered => {
+            failure(unusable(&asked)).in_file(own.file.clone())
         }
         (Some(own), Some(_)) if about_certificate => {
             let remedy =
                 format!("present a certificate that the peer accepts; ours is {}", own.subject());
             failure(remedy).in_file(own.file.clone())
         }
-        (None, _) if matches!(alert, A::CertificateRequired | A::NoCertificate) => {
-            failure(format!("present a certificate with {}", wants()))
+        (None, Some(_)) if about_certificate => failure(missing(layer)),
+        (None, None) if alert == A::HandshakeFailure => {
+            failure("allow another version, or see which suites and groups the peer wants".into())
         }
-        (None, _) if alert == A::HandshakeFailure => failure(format!(
-            "the peer may want a certificate ({}), or another version or suite",
-            wants()
-        )),
         _ => failure(match alert {
             A::ProtocolVersion => format!("try another version with {}", option(layer, "tls")),
             A::NoApplicationProtocol => {
@@ -262,14 +326,9 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
             "check that this is the right peer, and that its certificate is in order".into(),
         )
         .compared("a valid certificate", error.to_string()),
-        Tls::InvalidMessage(error) => failure(
-            "what came is not TLS",
-            match layer {
-                Layer::Outer => "check that this port is the one of the outer layer".into(),
-                Layer::Inner => "check that what the host forwards to speaks TLS".into(),
-            },
-        )
-        .compared("a TLS message", format!("{error:?}")),
+        Tls::InvalidMessage(error) => {
+            foreign(layer).compared("a TLS message", spoken(&format!("{error:?}")))
+        }
         Tls::NoCertificatesPresented => failure(
             "the client presented no certificate",
             "the client has to present one that this server accepts".into(),
@@ -286,7 +345,7 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
                 option(layer, "tls")
             ),
         )
-        .compared("a common version, suite and group", format!("{found:?}")),
+        .compared("a common version, suite and group", spoken(&format!("{found:?}"))),
         Tls::NoApplicationProtocol => failure(
             "no application protocol in common",
             format!("see {} on both sides", option(layer, "alpn")),
@@ -297,7 +356,7 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
         ),
         Tls::PeerMisbehaved(found) => {
             failure("the peer broke the protocol", "see who it is, and its version".into())
-                .compared("TLS as specified", format!("{found:?}"))
+                .compared("TLS as specified", spoken(&format!("{found:?}")))
         }
         other => failure(&other.to_string(), "see the peer's log".into()),
     }
@@ -314,14 +373,19 @@ fn verdict(error: &CertificateError, setup: Option<&Setup>) -> Option<identity::
 
 /// `handshake_failure`, as the RFC writes it.
 fn alert_name(alert: AlertDescription) -> String {
-    let mut name = String::new();
+    spoken(&format!("{alert:?}")).replace(' ', "_")
+}
+
+/// `SeveralWords(..)` as several words.
+fn spoken(camel: &str) -> String {
+    let mut text = String::new();
     let mut after_lower = false;
-    for c in format!("{alert:?}").chars() {
+    for c in camel.chars().take_while(char::is_ascii_alphanumeric) {
         if c.is_uppercase() && after_lower {
-            name.push('_');
+            text.push(' ');
         }
-        after_lower = c.is_lowercase();
-        name.extend(c.to_lowercase());
+        after_lower = !c.is_uppercase();
+        text.extend(c.to_lowercase());
     }
-    name
+    text
 }

@@ -15,13 +15,14 @@ use tokio::time::timeout;
 
 use super::config::Setup;
 use super::diagnosis::Broken;
+use super::wire::Wire;
 
 /// How long a closed connection is kept, so that the peer gets what was sent last.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A machine on a TCP connection.
 pub(crate) struct Link<M> {
-    pub(crate) stream: Stream<M, TcpStream>,
+    pub(crate) stream: Stream<M, Wire>,
     started: Instant,
     pub(crate) times: Times,
 }
@@ -58,7 +59,7 @@ impl<M: Ports> Link<M> {
     fn new(machine: M, tcp: TcpStream) -> Self {
         // Handshakes are questions and answers: waiting for more to send only delays them.
         let _ = tcp.set_nodelay(true);
-        let stream = Stream::new(machine, tcp);
+        let stream = Stream::new(machine, Wire::new(tcp));
         Self { stream, started: Instant::now(), times: Times::default() }
     }
 
@@ -76,7 +77,7 @@ impl<M: Ports> Link<M> {
             match timeout(limit, poll_fn(|cx| self.poll_handshake(cx))).await {
                 Ok(Ok(true)) => return Ok(()),
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => return Err(Broken::of(self.stream.machine_mut(), error)),
+                Ok(Err(error)) => return Err(Broken::of(&mut self.stream, error)),
                 Err(_) => return Err(Broken::Timeout(layer, limit)),
             }
         }
@@ -104,7 +105,7 @@ impl<M: Ports> Link<M> {
 
     /// Hangs up without a word: the peer must not take for an end what is none.
     pub(crate) async fn abandon(self) {
-        let (_, mut tcp) = self.stream.into_parts();
+        let (_, Wire { mut tcp, .. }) = self.stream.into_parts();
         let _ = tcp.shutdown().await;
         drain(tcp).await;
     }
@@ -114,8 +115,8 @@ impl<M: Ports> Link<M> {
     pub(crate) async fn finish(self) -> M {
         let mut stream = self.stream;
         let _ = timeout(LINGER, stream.shutdown()).await;
-        let (machine, tcp) = stream.into_parts();
-        drain(tcp).await;
+        let (machine, wire) = stream.into_parts();
+        drain(wire.tcp).await;
         machine
     }
 }

@@ -23,8 +23,10 @@ mod serve;
 mod server;
 mod tunnel;
 mod verify_hsm;
+mod wire;
 mod witness;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -57,7 +59,18 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { json, command } = Arguments::parse();
+    let Arguments { json, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && env::args_os().any(|argument| argument == "--json") => {
+            let text = error.to_string();
+            let reason = text.split("\n\n").next().unwrap_or_default();
+            let reason = reason.trim_start_matches("error: ").replace("\n  ", " ");
+            let failure = Failure::usage(reason, "see --help");
+            Console { json: true, quiet: false }.fail(&failure, None);
+            return failure.status().into();
+        }
+        Err(error) => error.exit(),
+    };
     let result = run(json, command);
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use nested_tls::{Layer, Nested, Ports as _};
+use nested_tls::{Layer, Nested};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -45,33 +45,49 @@ pub(crate) async fn probe(
     };
     let shaken = console.progress("shaking hands", link.handshake(limit)).await;
     let times = link.times;
-    let (machine, broken) = match shaken {
-        Ok(()) => part(link).await,
-        Err(broken) => (link.finish().await, Some(broken)),
+    let (machine, result) = match shaken {
+        Ok(()) => part(link, &setups, limit).await,
+        Err(broken) => (link.finish().await, Err(broken.explain(&setups))),
     };
     let inner_was_reached = times.outer.is_some();
     let mut layers = vec![LayerReport::new(&machine, outer, times.outer)];
     if inner_was_reached {
         layers.push(LayerReport::new(&machine, inner, times.inner));
     }
-    Probe { layers, result: broken.map_or(Ok(()), |broken| Err(broken.explain(&setups))) }
+    Probe { layers, result }
 }
 
 /// Closes, and waits for what the peer has against us: in TLS 1.3 a server's verdict on our certificate comes after our
-/// handshake is complete. That it leaves without a farewell is nothing against us.
-async fn part(mut link: Link<Nested>) -> (Nested, Option<Broken>) {
+/// handshake is complete. That of the outer layer came before the inner layer's first word.
+pub(crate) async fn part(
+    mut link: Link<Nested>,
+    setups: &[&Setup],
+    limit: Duration,
+) -> (Nested, Result<(), Failure>) {
+    let inner = setups.iter().find(|setup| setup.layer == Layer::Inner);
+    let asked = inner.and_then(|setup| setup.witness.testimony().asked);
+    let limit = if asked.is_some() { limit } else { FAREWELL };
     let mut rest = [0; 4096];
     let farewell = async {
         link.stream.close_write().await?;
         while link.stream.read(&mut rest).await? > 0 {}
-        Ok::<_, std::io::Error>(())
+        Ok(())
     };
-    let _ = timeout(FAREWELL, farewell).await;
+    let ended = timeout(limit, farewell).await;
+    let broken = match ended {
+        Ok(Err(error)) => Some(Broken::of(&mut link.stream, error)),
+        Ok(Ok(())) | Err(_) => None,
+    };
     let machine = link.finish().await;
-    let broken = machine.failure().cloned().map(Broken::Tls).filter(|broken| {
-        !matches!(broken.explain(&[]).status(), Status::Truncated | Status::Transport)
-    });
-    (machine, broken)
+    let Some(broken) = broken else { return (machine, Ok(())) };
+    let failure = broken.explain(setups);
+    let result = match failure.status() {
+        Status::Outer | Status::Inner => Err(failure),
+        // Not every server says goodbye; but one that asked for a certificate and got none has its reason.
+        Status::Truncated if asked.is_some_and(|asked| !asked.answered) => Err(failure),
+        _ => Ok(()),
+    };
+    (machine, result)
 }
 
 impl Probe {

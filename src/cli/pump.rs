@@ -11,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nested_tls::Ports;
 use nested_tls::adapter::tokio::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::diagnosis::{Broken, is_hang_up};
 use super::link::Link;
+use super::wire::Wire;
 
 /// How much is moved at a time.
 const CHUNK: usize = 64 * 1024;
@@ -168,10 +168,10 @@ async fn departure<M: Ports>(shared: &Shared<'_, M>) {
     }
 }
 
-type Shared<'a, M> = Mutex<&'a mut Stream<M, TcpStream>>;
+type Shared<'a, M> = Mutex<&'a mut Stream<M, Wire>>;
 
 /// Held within one poll only.
-fn lock<'l, 'a, M>(shared: &'l Shared<'a, M>) -> MutexGuard<'l, &'a mut Stream<M, TcpStream>> {
+fn lock<'l, 'a, M>(shared: &'l Shared<'a, M>) -> MutexGuard<'l, &'a mut Stream<M, Wire>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -219,7 +219,7 @@ async fn download<M: Ports>(
         if let Err(error) = read {
             // What came before the failure is good.
             let _ = output.flush().await;
-            return Err(Broken::of(lock(shared).machine_mut(), error));
+            return Err(Broken::of(&mut lock(shared), error));
         }
         if space.filled().is_empty() {
             // The shutdown of tokio's standard output does not wait for what was written.

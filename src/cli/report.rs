@@ -52,7 +52,7 @@ impl LayerReport {
         let presented = setup
             .own
             .as_ref()
-            .filter(|_| !is_client || testimony.asked.as_ref().is_some_and(|asked| asked.usable))
+            .filter(|_| !is_client || testimony.asked.as_ref().is_some_and(|asked| asked.answered))
             .map(super::config::Own::subject);
         Self {
             layer: setup.layer,

@@ -141,7 +141,7 @@ pub(crate) async fn echo<M: Ports>(
     loop {
         let n = match link.stream.read(&mut buffer).await {
             Ok(n) => n,
-            Err(error) => return Err(Broken::of(link.stream.machine_mut(), error)),
+            Err(error) => return Err(Broken::of(&mut link.stream, error)),
         };
         let said = buffer.get(..n).unwrap_or_default();
         heard(said);
@@ -165,7 +165,7 @@ async fn last_word<M: Ports>(link: &mut Link<M>, buffer: &mut [u8], error: io::E
         match link.stream.read(buffer).await {
             Ok(0) => return Broken::unsent(error),
             Ok(_) => {}
-            Err(error) => return Broken::of(link.stream.machine_mut(), error),
+            Err(error) => return Broken::of(&mut link.stream, error),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What happened to the certificates of one connection, for its report and for the diagnosis of its failure.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nested_tls::identity::{Acceptance, Error, Judgement, Observer, OwnCertificate};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
 
 /// Hears what the rule of one layer of one connection says.
 #[derive(Debug, Default)]
@@ -16,7 +19,16 @@ pub(crate) struct Testimony {
     /// Files of the rule that could not be read: the peer's certificate may be in one of them.
     pub(crate) unreadable: Vec<Error>,
     /// What the peer asked of our own certificate.
-    pub(crate) asked: Option<OwnCertificate>,
+    pub(crate) asked: Option<Asked>,
+}
+
+/// A request for our certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The signature schemes that the peer accepts.
+    pub(crate) schemes: Vec<SignatureScheme>,
+    /// Whether a certificate of ours goes out.
+    pub(crate) answered: bool,
 }
 
 impl Witness {
@@ -47,6 +59,21 @@ impl Observer for Witness {
     }
 
     fn asked(&self, own: &OwnCertificate) {
-        self.lock().asked = Some(own.clone());
+        self.lock().asked = Some(Asked { schemes: own.schemes.clone(), answered: own.usable });
+    }
+}
+
+/// No certificate of ours, and a witness of the request for one.
+#[derive(Debug)]
+pub(crate) struct NoKey(pub(crate) Arc<Witness>);
+
+impl ResolvesClientCert for NoKey {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.lock().asked = Some(Asked { schemes: schemes.to_vec(), answered: false });
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
     }
 }

@@ -1,9 +1,11 @@
 //! The program, as a user runs it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bad_input;
 mod cloudhsm;
 mod conversation;
 mod demonstration;
+mod diagnosis;
 mod doctor;
 mod endurance;
 mod inspect;

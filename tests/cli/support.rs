@@ -254,6 +254,17 @@ pub(crate) fn files() -> &'static Path {
                 .self_signed()
                 .unwrap();
         store(&path, "otherCA", &other);
+        // Of the same name, and not the same.
+        let twin =
+            Template::new(Subject::customer("customerCA"), Shape::Authority, Period::around(now))
+                .self_signed()
+                .unwrap();
+        store(&path, "twinCA", &twin);
+        let stranger =
+            Template::new(Subject::customer("stranger"), Shape::Version1, Period::around(now))
+                .issued_by(&twin)
+                .unwrap();
+        store(&path, "stranger", &stranger);
         let named = |period| {
             Template::new(Subject::customer("named"), Shape::Named(vec!["hsm.test".into()]), period)
                 .issued_by(&pki.customer_ca)

@@ -1,6 +1,7 @@
 //! `demo`: an HSM, a host and a client on loopback, on throwaway certificates of the shapes of CloudHSM's.
 
 mod cluster;
+mod evidence;
 mod recorder;
 
 use core::time::Duration;
@@ -22,9 +23,8 @@ use super::net::{self, Endpoint};
 use super::options::{ClientOptions, CommonOptions};
 use super::report::{LayerReport, certificate, certificate_json, layers_json, milliseconds};
 use cluster::{Cluster, Seen};
+use evidence::{Evidence, PIECE, records};
 
-/// What no piece of the message this long may be found in; shorter ones occur by chance.
-const PIECE: usize = 8;
 /// Loopback is not slow.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -77,7 +77,7 @@ impl Demo {
             seen,
         };
         console.tell(To::Stdout, || story.text(console), || story.json());
-        story.verdict()?;
+        story.evidence().verdict()?;
         match self.listen {
             Some(listen) => cluster.serve(listen, json).await,
             None => Ok(()),
@@ -169,41 +169,21 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
-    fn echoed(&self) -> bool {
-        self.client.answer == self.message && self.heard == self.message
-    }
-
-    /// How many pieces of the message stand in what the host saw.
-    fn found_by_host(&self) -> usize {
-        pieces_in(self.message, &self.seen.to_hsm) + pieces_in(self.message, &self.seen.from_hsm)
-    }
-
-    /// The same search where it must succeed.
-    fn found_in_plaintext(&self) -> usize {
-        pieces_in(self.message, &self.heard)
-    }
-
-    /// Whether what the host forwarded is TLS records and nothing else.
-    fn all_records(&self) -> bool {
-        records(&self.seen.to_hsm).is_some() && records(&self.seen.from_hsm).is_some()
-    }
-
-    fn verdict(&self) -> Result<(), Failure> {
-        let failed = |what: &str| {
-            Err(Failure::new(Status::Inner, what, "report this as an error of nested-tls")
-                .on(Layer::Inner))
-        };
-        match () {
-            () if !self.echoed() => failed("the HSM's answer is not the message"),
-            () if self.found_by_host() > 0 => failed("the host saw a piece of the message"),
-            () if self.found_in_plaintext() == 0 => failed("the search finds nothing anywhere"),
-            () if !self.all_records() => failed("the host saw more than TLS records"),
-            () => Ok(()),
+    fn evidence(&self) -> Evidence<'_> {
+        let [outer, inner] = &self.client.layers;
+        Evidence {
+            message: self.message,
+            answer: &self.client.answer,
+            heard: &self.heard,
+            to_hsm: &self.seen.to_hsm,
+            from_hsm: &self.seen.from_hsm,
+            accepted: [outer, inner, &self.seen.client].map(|layer| layer.rule().is_some()),
         }
     }
 
     fn text(&self, console: Console) -> String {
         let to = To::Stdout;
+        let evidence = self.evidence();
         let bold = |text: &str| console.bold(to, text);
         let mut lines =
             vec![bold(&format!("certificates, made for this run in {}", milliseconds(self.made)))];
@@ -230,8 +210,12 @@ impl Story<'_> {
         ));
         lines.push(format!("\n{}", inner.text(console, to)));
         lines.push(bold("\necho through both layers"));
+        let answer = match evidence.echoed() {
+            true => "it back from the HSM".into(),
+            false => format!("{:?}", String::from_utf8_lossy(&self.client.answer)),
+        };
         lines.push(format!(
-            "  sent {:?}, and got it back from the HSM after {}",
+            "  sent {:?}, and got {answer} after {}",
             String::from_utf8_lossy(self.message),
             milliseconds(self.client.round_trip)
         ));
@@ -246,14 +230,14 @@ impl Story<'_> {
             };
             lines.push(format!("  {way}: {} bytes, {shape}", bytes.len()));
         }
-        let pieces = self.message.len() - PIECE + 1;
+        let pieces = evidence.pieces();
         lines.push(format!(
             "  pieces of {PIECE} bytes of the message in it: {} of {pieces}",
-            self.found_by_host()
+            evidence.found_by_host()
         ));
         lines.push(format!(
             "  the same search in the HSM's plaintext: {} of {pieces}",
-            self.found_in_plaintext()
+            evidence.found_in_plaintext()
         ));
         if let Some(kept) = self.cluster.kept() {
             let kept = kept.display();
@@ -261,7 +245,7 @@ impl Story<'_> {
                 "\nthe client's directory is kept in {kept}; see nested-tls doctor {kept}"
             ));
         }
-        match self.verdict() {
+        match evidence.verdict() {
             Ok(()) => lines.push(format!(
                 "\n{}: both layers verified, the message came back, the host read none of it",
                 console.green(to, "done")
@@ -272,6 +256,7 @@ impl Story<'_> {
     }
 
     fn json(&self) -> Value {
+        let evidence = self.evidence();
         let certificates: Vec<Value> = self
             .cluster
             .certificates()
@@ -279,7 +264,7 @@ impl Story<'_> {
             .map(|(what, der)| json!({ "what": what, "certificate": certificate_json(der) }))
             .collect();
         json!({
-            "ok": self.verdict().is_ok(),
+            "ok": evidence.verdict().is_ok(),
             "certificates": certificates,
             "certificates_ms": self.made.as_secs_f64() * 1e3,
             "parties": { "hsm": self.hsm, "host": self.host },
@@ -287,7 +272,7 @@ impl Story<'_> {
             "host_accepted_client": self.seen.client.to_json(),
             "echo": {
                 "message": String::from_utf8_lossy(self.message),
-                "returned": self.echoed(),
+                "returned": evidence.echoed(),
                 "round_trip_ms": self.client.round_trip.as_secs_f64() * 1e3,
             },
             "host_saw": {
@@ -295,50 +280,11 @@ impl Story<'_> {
                 "bytes_from_hsm": self.seen.from_hsm.len(),
                 "records_to_hsm": records(&self.seen.to_hsm),
                 "records_from_hsm": records(&self.seen.from_hsm),
-                "pieces_found": self.found_by_host(),
-                "pieces_found_in_plaintext": self.found_in_plaintext(),
+                "pieces_found": evidence.found_by_host(),
+                "pieces_found_in_plaintext": evidence.found_in_plaintext(),
                 "piece_bytes": PIECE,
             },
             "kept": self.cluster.kept().map(|path| path.display().to_string()),
         })
-    }
-}
-
-/// How many different places of `message` begin a piece that stands somewhere in `haystack`.
-fn pieces_in(message: &[u8], haystack: &[u8]) -> usize {
-    let stands = |piece: &&[u8]| haystack.windows(piece.len()).any(|window| window == *piece);
-    message.windows(PIECE).filter(stands).count()
-}
-
-/// How many TLS records there are, if there is nothing else.
-fn records(mut bytes: &[u8]) -> Option<usize> {
-    let mut count = 0;
-    while let [kind, 3, _, high, low, rest @ ..] = bytes {
-        if !(20..=23).contains(kind) {
-            return None;
-        }
-        bytes = rest.get(usize::from(u16::from_be_bytes([*high, *low]))..)?;
-        count += 1;
-    }
-    bytes.is_empty().then_some(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn search_finds_what_is_there() {
-        assert_eq!(pieces_in(b"only the HSM", b"...only the HSM..."), 5);
-        assert_eq!(pieces_in(b"only the HSM", b"...only the..."), 1);
-        assert_eq!(pieces_in(b"only the HSM", b"only thX HSM"), 0);
-    }
-
-    #[test]
-    fn records_are_counted_only_where_there_is_nothing_else() {
-        assert_eq!(records(&[22, 3, 1, 0, 1, 9, 23, 3, 3, 0, 0]), Some(2));
-        assert_eq!(records(&[22, 3, 1, 0, 1]), None);
-        assert_eq!(records(b"only the HSM"), None);
-        assert_eq!(records(&[]), Some(0));
     }
 }

@@ -113,6 +113,9 @@ impl ClientLayer {
         // A resumed handshake would skip the rule that this program is asked to apply.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = alpn(common);
+        if let Some(keylog) = &common.keylog {
+            config.key_log = keylog.clone();
+        }
         config.enable_sni = self.options.name.is_some() || !self.options.cloudhsm;
         Ok(Setup {
             layer: self.layer,
@@ -183,6 +186,9 @@ impl ServerLayer {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = alpn(&self.options.common);
+        if let Some(keylog) = &self.options.common.keylog {
+            config.key_log = keylog.clone();
+        }
         Ok(Setup {
             layer: self.layer,
             role: Role::server(config),

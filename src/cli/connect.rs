@@ -13,6 +13,7 @@ use super::config::ClientLayer;
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::Failure;
+use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{ClientOptions, Inner, Outer};
@@ -49,6 +50,9 @@ pub(crate) struct Connect {
     /// A file with USER:PASSWORD for the proxy
     #[arg(long, value_name = "PATH", requires = "http_connect")]
     http_auth: Option<PathBuf>,
+    /// Append the secrets of both layers to this file, for Wireshark
+    #[arg(long, value_name = "FILE")]
+    keylog: Option<PathBuf>,
     #[command(flatten)]
     outer: Outer<ClientOptions>,
     #[command(flatten)]
@@ -65,6 +69,11 @@ impl Connect {
             Some(to) => Some(tunnel::request(to, self.http_auth.as_deref())?),
             None => None,
         };
+        if let Some(path) = &self.keylog {
+            let keylog = KeyFile::open(path)?;
+            self.inner.0.common.keylog = Some(keylog.clone());
+            self.outer.0.common.keylog = Some(keylog);
+        }
         let host = Some(self.to.host.as_str());
         let origin = self.http_connect.as_ref().map(|to| to.host.as_str());
         let outer = ClientLayer::load(Layer::Outer, self.outer.0, host)?.setup()?;

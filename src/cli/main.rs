@@ -11,6 +11,7 @@ mod doctor;
 mod failure;
 mod files;
 mod inspect;
+mod keylog;
 mod link;
 mod net;
 mod options;

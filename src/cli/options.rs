@@ -1,10 +1,13 @@
 //! The options of one layer, the same for both: written once, offered as `--outer-X` and as `--inner-X`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use nested_tls::Layer;
+
+use super::keylog::KeyFile;
 
 /// Options that exist once per layer.
 pub(crate) trait PerLayer: Sized {
@@ -108,6 +111,8 @@ pub(crate) struct CommonOptions {
     pub(crate) alpn: Vec<Protocol>,
     pub(crate) tls: Option<Version>,
     pub(crate) ignore_expiry: bool,
+    /// Of both layers, not an option of one.
+    pub(crate) keylog: Option<Arc<KeyFile>>,
 }
 
 impl PerLayer for CommonOptions {
@@ -132,6 +137,7 @@ impl PerLayer for CommonOptions {
             alpn: values.many("alpn"),
             tls: values.one("tls"),
             ignore_expiry: values.flag("ignore-expiry"),
+            keylog: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `relay`: the host, which terminates the outer layer and forwards what it can't read.
 
 use core::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
 use nested_tls::{Layer, Session};
@@ -10,6 +11,7 @@ use super::config::ServerLayer;
 use super::console::Console;
 use super::diagnosis::Broken;
 use super::failure::Failure;
+use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{Outer, ServerOptions};
@@ -35,12 +37,18 @@ pub(crate) struct Relay {
     /// How long the outer handshake may take, and the connection forwards
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
+    /// Append the secrets of the outer layer to this file, for Wireshark
+    #[arg(long, value_name = "FILE")]
+    keylog: Option<PathBuf>,
     #[command(flatten)]
     outer: Outer<ServerOptions>,
 }
 
 impl Relay {
-    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
+        if let Some(path) = &self.keylog {
+            self.outer.0.common.keylog = Some(KeyFile::open(path)?);
+        }
         let console = Console { json, quiet: false };
         let host = Host {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,

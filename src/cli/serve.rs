@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::io;
+use std::path::PathBuf;
 
 use clap::Args;
 use nested_tls::{Layer, Ports};
@@ -12,6 +13,7 @@ use super::config::ServerLayer;
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::Failure;
+use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{Inner, Outer, ServerOptions};
@@ -37,6 +39,9 @@ pub(crate) struct Serve {
     /// How long each handshake may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
+    /// Append the secrets of both layers to this file, for Wireshark
+    #[arg(long, value_name = "FILE")]
+    keylog: Option<PathBuf>,
     #[command(flatten)]
     outer: Outer<ServerOptions>,
     #[command(flatten)]
@@ -51,12 +56,18 @@ impl Serve {
             echo: true,
             once: false,
             timeout: Duration::from_secs(10),
+            keylog: None,
             outer: Outer(outer),
             inner: Inner(inner),
         }
     }
 
-    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
+        if let Some(path) = &self.keylog {
+            let keylog = KeyFile::open(path)?;
+            self.inner.0.common.keylog = Some(keylog.clone());
+            self.outer.0.common.keylog = Some(keylog);
+        }
         let console = Console { json, quiet: false };
         let server = Server {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,

@@ -1,12 +1,14 @@
 //! `connect` with `serve` and `relay`: every byte, both ways, to both ends.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    INNER_SERVER, OUTER_SERVER, Server, client, echo_server, finish, noise, relay, run, start,
+    INNER_SERVER, OUTER_SERVER, Server, client, directory, echo_server, finish, noise, relay, run,
+    start,
 };
 use crate::tools::have;
 
@@ -192,4 +194,30 @@ fn openssl_sees_the_outer_layer_as_in_the_seed() {
         String::from_utf8_lossy(&output.stdout),
         format!("subject={seed}\nissuer={seed}\nserial=B7FA7A40976CBE82\n")
     );
+}
+
+#[test]
+fn key_logs_of_both_ends_agree_on_both_layers() {
+    let logs = directory("keylog");
+    let log = |name: &str| logs.join(name).to_str().unwrap().to_owned();
+    for (outer, inner, labels) in [("1.3", "1.3", 5 + 5), ("1.2", "1.3", 1 + 5), ("1.2", "1.2", 2)]
+    {
+        let (at_server, at_client) = (log("server"), log("client"));
+        let server =
+            echo_server(&["--outer-tls", outer, "--inner-tls", inner, "--keylog", &at_server]);
+        run(&client(&server.address, &["-q", "--keylog", &at_client]), b"logged").ends(0, &[]);
+        let read = |path: &str| {
+            let text = fs::read_to_string(path).unwrap();
+            fs::remove_file(path).unwrap();
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let lines = read(&at_client);
+        assert_eq!(lines, read(&at_server));
+        assert_eq!(lines.len(), labels, "{lines:?}");
+    }
+    run(&client("127.0.0.1:1", &["--keylog", logs.to_str().unwrap()]), b"")
+        .ends(2, &["the file of --keylog can't be written", logs.to_str().unwrap()]);
+    fs::remove_dir_all(logs).unwrap();
 }

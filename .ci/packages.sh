@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Install the programs that the tests talk to, where they are missing.
+set -euo pipefail
+missing=()
+want() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+want openssl openssl
+want python3 python3
+# OpenSSL's own build.
+want perl perl
+want make make
+# libFuzzer is C++.
+want g++ g++
+if ((${#missing[@]})); then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+echo "installed: ${missing[*]:-nothing, all there}"

@@ -24,7 +24,11 @@ pub(crate) fn now() -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(1_795_478_400))
 }
 
+/// Whose rules are tested; what is signed here is signed with ring, but for what ring can't.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
+    #[cfg(feature = "aws-lc-rs")]
+    return Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    #[cfg(not(feature = "aws-lc-rs"))]
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -106,11 +110,25 @@ pub(crate) fn hsm_name(id: &str) -> Vec<u8> {
 pub(crate) enum Kind {
     P256,
     P384,
+    #[cfg(feature = "aws-lc-rs")]
+    P521,
     Ed25519,
     Rsa2048,
     Rsa4096,
     Rsa2048Pss,
 }
+
+/// Every kind of key that the provider knows.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::P256,
+    Kind::P384,
+    #[cfg(feature = "aws-lc-rs")]
+    Kind::P521,
+    Kind::Ed25519,
+    Kind::Rsa2048,
+    Kind::Rsa4096,
+    Kind::Rsa2048Pss,
+];
 
 /// A key that signs certificates and handshakes.
 pub(crate) struct Key {
@@ -131,6 +149,12 @@ impl Key {
         let (pkcs8, spki) = match kind {
             Kind::P256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING, "1.2.840.10045.3.1.7"),
             Kind::P384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING, "1.3.132.0.34"),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::P521 => {
+                let pkcs8 = include_bytes!("keys/ecdsa-p521.p8").to_vec();
+                let spki = p521(&pkcs8).public_key().unwrap().to_vec();
+                (pkcs8, spki)
+            }
             Kind::Ed25519 => {
                 let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref().to_vec();
                 let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap();
@@ -151,6 +175,8 @@ impl Key {
         match self.kind {
             Kind::P256 => seq(&[&oid("1.2.840.10045.4.3.2")]),
             Kind::P384 => seq(&[&oid("1.2.840.10045.4.3.3")]),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::P521 => seq(&[&oid("1.2.840.10045.4.3.4")]),
             Kind::Ed25519 => seq(&[&oid("1.3.101.112")]),
             Kind::Rsa2048 | Kind::Rsa4096 => rsa_algorithm("1.2.840.113549.1.1.11"),
             Kind::Rsa2048Pss => {
@@ -180,6 +206,11 @@ impl Key {
         match self.kind {
             Kind::P256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING),
             Kind::P384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::P521 => {
+                let scheme = rustls::SignatureScheme::ECDSA_NISTP521_SHA512;
+                p521(&self.pkcs8).choose_scheme(&[scheme]).unwrap().sign(message).unwrap()
+            }
             Kind::Ed25519 => {
                 Ed25519KeyPair::from_pkcs8(&self.pkcs8).unwrap().sign(message).as_ref().to_vec()
             }
@@ -187,6 +218,13 @@ impl Key {
             Kind::Rsa2048Pss => rsa(&RSA_PSS_SHA256),
         }
     }
+}
+
+/// A key that ring does not know.
+#[cfg(feature = "aws-lc-rs")]
+fn p521(pkcs8: &[u8]) -> Arc<dyn rustls::sign::SigningKey> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.to_vec()));
+    provider().key_provider.load_private_key(key).unwrap()
 }
 
 pub(crate) fn rsa_algorithm(number: &str) -> Vec<u8> {

@@ -18,7 +18,7 @@ use rustls::{
     ServerConnection, SignatureScheme, SupportedProtocolVersion,
 };
 
-use crate::forge::{Draft, Key, Kind, cn, hsm_name, now, own, provider, seed_name};
+use crate::forge::{Draft, KINDS, Key, Kind, cn, hsm_name, now, own, provider, seed_name};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
@@ -128,9 +128,7 @@ fn issued_by(authority: &CertificateDer<'static>) -> IssuedBy {
 /// Both layers' shapes at once: a server of version 1 issued by an authority, a client of version 1, each kind of key.
 #[test]
 fn version_one_leaves_at_both_ends() {
-    for kind in
-        [Kind::P256, Kind::P384, Kind::Ed25519, Kind::Rsa2048, Kind::Rsa4096, Kind::Rsa2048Pss]
-    {
+    for &kind in KINDS {
         for version in VERSIONS {
             let (root, leaf) = (Key::new(kind), Key::new(kind));
             let authority = Draft::authority(&cn("customerCA"), &root).sign(&root);

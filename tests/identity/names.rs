@@ -127,6 +127,8 @@ fn what_a_certificate_says() {
     for (kind, expected) in [
         (Kind::P256, KeyKind::Ec("P-256")),
         (Kind::P384, KeyKind::Ec("P-384")),
+        #[cfg(feature = "aws-lc-rs")]
+        (Kind::P521, KeyKind::Ec("P-521")),
         (Kind::Ed25519, KeyKind::Ed25519),
         (Kind::Rsa2048, KeyKind::Rsa(2048)),
         (Kind::Rsa4096, KeyKind::Rsa(4096)),

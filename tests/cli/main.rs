@@ -9,6 +9,7 @@ mod diagnosis;
 mod doctor;
 mod endurance;
 mod inspect;
+mod openssl;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod tunnel;

@@ -31,6 +31,8 @@ pub(super) struct Handshake {
     connection: Connection,
     /// Bytes at the front of the input that rustls has seen and not discarded.
     seen: usize,
+    /// The length of the last record that it has seen.
+    last: usize,
     tap: Arc<Tap>,
 }
 
@@ -64,7 +66,7 @@ impl Handshake {
                 Connection::Server(UnbufferedServerConnection::new(Arc::new(config))?)
             }
         };
-        Ok(Self { connection, seen: 0, tap })
+        Ok(Self { connection, seen: 0, last: 0, tap })
     }
 
     /// Go on with the whole records at the front of `input`: up to the end of the handshake, or as
@@ -105,6 +107,7 @@ impl Handshake {
                     Ok(Some(len)) => {
                         info.count_in(len);
                         self.seen += len;
+                        self.last = len;
                         continue;
                     }
                     Ok(None) if rest.len() < Self::max_unfinished(limits) => {
@@ -124,14 +127,26 @@ impl Handshake {
     }
 
     /// Have rustls send an alert for something that it shall not see, or that it has none for. The
-    /// keys for one are its own, so it is shown a header that makes no sense: decode_error.
+    /// keys for one are its own, so it is shown a header that makes no sense: decode_error. That
+    /// stands in the place of the last record, which may be the one without an alert, and behind it.
     fn refuse(&mut self, input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
         const NONSENSE: [u8; RECORD_HEADER] = [0xff; RECORD_HEADER];
         let mut seen = input.get(..self.seen).unwrap_or_default().to_vec();
+        let last = seen.len().saturating_sub(self.last);
+        if let Some(header) = seen.get_mut(last..last + RECORD_HEADER) {
+            header.copy_from_slice(&NONSENSE);
+        }
         seen.extend_from_slice(&NONSENSE);
         self.seen = seen.len();
-        if let (_, Err(_)) = self.step(&mut seen, out, info) {
-            self.drain_alert(&mut seen, out, info);
+        let before = out.len();
+        // Whole messages in front come first. There are few, or they go without an alert.
+        for _ in 0..8 {
+            let (discard, _) = self.step(&mut seen, out, info);
+            seen.drain(..discard.min(seen.len()));
+            self.seen = seen.len();
+            if out.len() != before {
+                return;
+            }
         }
     }
 

@@ -244,3 +244,34 @@ fn an_idle_machine_gives_its_buffers_back() {
         }
     }
 }
+
+/// What rustls has no alert for in a handshake has one all the same.
+#[test]
+fn every_refusal_in_a_handshake_has_an_alert() {
+    for setup in Setup::versions() {
+        let _told = Told::new(setup);
+        let mut hello = setup.session(Side::Left).transmit(usize::MAX);
+        let length = |len: usize| (len as u16).to_be_bytes();
+        // A message in two records with something between; one too long; nothing, again and again.
+        let rest = hello.split_off(100);
+        hello[3..5].copy_from_slice(&length(95));
+        let cases = [
+            [&hello[..], &[20, 3, 3, 0, 1, 1], &rest].concat(),
+            vec![22, 3, 3, 0, 5, 1, 1, 0, 0, 0],
+            [&hello[..], &[22, 3, 3, 0, 0]].concat(),
+            [&hello[..], &[23, 3, 3, 0, 0].repeat(40)].concat(),
+            vec![22, 3, 3, 0xff, 0xff, 0],
+        ];
+        for bytes in cases {
+            for size in [1, bytes.len()] {
+                let mut right = setup.nested(Side::Right);
+                for piece in bytes.chunks(size) {
+                    right.receive(piece);
+                }
+                assert_eq!(right.error().unwrap().layer(), Layer::Outer);
+                let alert = drain(&mut right);
+                let [21, 3, 3, 0, 2, 2, _] = alert[..] else { panic!("{alert:?} for {bytes:?}") };
+            }
+        }
+    }
+}

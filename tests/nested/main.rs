@@ -6,6 +6,7 @@ mod support;
 
 mod bounds;
 mod chunking;
+mod closing;
 mod exporters;
 mod flights;
 mod framings;

@@ -16,8 +16,13 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-/// The smallest space offered, and the largest buffer that a drained machine keeps.
+use super::limits::MAX_RECORD;
+
+/// The smallest space offered.
 const SMALL: usize = 4096;
+
+/// The largest buffer that a drained machine keeps whatever it reads: a record's and its reads'.
+const KEPT: usize = MAX_RECORD + 2 * SMALL;
 
 /// Copies go in pieces of this size. From 4 KiB up, the C library's copy takes an instruction that
 /// is many times slower when the distance is a small number modulo 4096, which is what the headers
@@ -177,7 +182,7 @@ impl Inbound {
             return;
         }
         self.forget_positions();
-        if idle || self.bytes.len() > 4 * self.next_read.max(SMALL) {
+        if idle || self.bytes.len() > KEPT.max(4 * self.next_read) {
             self.bytes = BytesMut::new();
         }
     }

@@ -47,6 +47,8 @@ pub(super) trait Machine {
     fn reserved(&self) -> usize {
         0
     }
+    /// Give that memory back.
+    fn give_back(&mut self) {}
 
     fn wants_read(&self) -> bool {
         let session = self.session();
@@ -89,7 +91,8 @@ impl<M: Machine> Ports for M {
         session.inbound.received(n, most);
         if n == 0 {
             session.inbound.release(true);
-            return session.check();
+            self.give_back();
+            return self.session().check();
         }
         self.process()?;
         self.session_mut().inbound.release(false);

@@ -43,9 +43,6 @@ pub use session::Session;
 /// What a waiting message takes beside its bytes, so that empty ones have a bound, too.
 const MESSAGE_OVERHEAD: usize = size_of::<Bytes>();
 
-/// The memory for plaintext that waits to be sealed which is kept between messages.
-const KEPT: usize = 1024;
-
 /// Two TLS connections, the inner one inside the outer one's plaintext.
 ///
 /// Made by [`Session::nest`]. Its plaintext ports carry the inner layer's plaintext; the outer
@@ -203,9 +200,6 @@ impl<F: Framing> Nested<F> {
         match self.inner.seal(chunks, usize::MAX, &mut self.inner_sealed) {
             Ok(_) => {
                 self.unsealed.clear();
-                if self.unsealed.capacity() > KEPT {
-                    self.unsealed = Vec::new();
-                }
                 self.carry();
                 Ok(())
             }
@@ -553,6 +547,12 @@ impl<F: Framing> Machine for Nested<F> {
 
     fn held(&self) -> usize {
         self.messages_len + self.session.connection.held() + self.inner.held()
+    }
+
+    fn give_back(&mut self) {
+        if self.unsealed.is_empty() {
+            self.unsealed = Vec::new();
+        }
     }
 
     fn has_message(&self) -> bool {

@@ -235,7 +235,8 @@ fn an_idle_machine_gives_its_buffers_back() {
         for party in [&mut pair.left, &mut pair.right] {
             party.read_all();
             let kept = party.with(|ports| ports.buffered());
-            assert!(kept <= 4096, "{kept} bytes");
+            // As much as the next record may need.
+            assert!(kept <= 27 * 1024, "{kept} bytes");
             let kept = party.with(|ports| {
                 ports.wire_received(0).unwrap();
                 ports.buffered()

@@ -2,6 +2,8 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[cfg(feature = "__openssl-peer")]
+mod bulk;
 mod case;
 mod certificates;
 mod duplex;

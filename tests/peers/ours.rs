@@ -108,6 +108,8 @@ fn outcome(
 /// What we say, and how far that is.
 struct Talk {
     flow: Flow,
+    /// How many bytes will come.
+    expected: u64,
     cut: bool,
     /// The layers that can update their keys.
     tls13: Vec<Layer>,
@@ -122,6 +124,7 @@ impl Talk {
         tls13.retain(|layer| case.version(*layer) == Version::Tls13);
         Self {
             flow: case.ours,
+            expected: case.theirs.bytes,
             cut: case.cut_here,
             tls13,
             sent: 0,
@@ -275,6 +278,9 @@ fn with_tokio(
     socket: TcpStream,
 ) -> (Nested, Talk, io::Result<()>) {
     socket.set_nonblocking(true).unwrap();
+    // What takes longer is more than a megabyte a second.
+    let bytes = talk.flow.bytes + talk.expected;
+    let limit = LIMIT + Duration::from_secs(bytes >> 20);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let work = async {
         let socket = tokio::net::TcpStream::from_std(socket).unwrap();
@@ -288,7 +294,7 @@ fn with_tokio(
         (machine, socket, result.and(shut))
     };
     let (machine, socket, result) =
-        runtime.block_on(async { tokio::time::timeout(LIMIT, work).await.expect("a hang") });
+        runtime.block_on(async { tokio::time::timeout(limit, work).await.expect("a hang") });
     let socket = socket.into_std().unwrap();
     socket.set_nonblocking(false).unwrap();
     finish(machine, talk, socket, result)

@@ -197,7 +197,12 @@ fn strangers(with: fn(Case, Layer) -> Case) -> Vec<Case> {
 }
 
 /// One conversation, and what both sides must have seen of it.
-pub(crate) fn check(peer: &dyn Peer, identities: &Identities, driver: Driver, case: &Case) {
+pub(crate) fn check(
+    peer: &dyn Peer,
+    identities: &Identities,
+    driver: Driver,
+    case: &Case,
+) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let running = peer.start(identities, case, listener.local_addr().unwrap().port());
     let socket = accept(&listener);
@@ -205,6 +210,7 @@ pub(crate) fn check(peer: &dyn Peer, identities: &Identities, driver: Driver, ca
     let report = running.finish();
     let at = Talk { name: peer.name(), can: peer.can(), driver, case, outcome, report };
     at.judge();
+    at.outcome
 }
 
 /// The peer's connection. A peer that has died makes none.

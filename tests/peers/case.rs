@@ -146,8 +146,7 @@ impl Case {
         })
     }
 
-    /// A sample of [`Case::all`] in which each pair of two properties occurs, if `some` goes
-    /// through the numbers.
+    /// One of [`Case::all`], in an order in which neighbours differ.
     pub(crate) fn some(some: usize) -> Self {
         let all = Self::all();
         all[some * 5 % all.len()]

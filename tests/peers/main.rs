@@ -8,6 +8,7 @@ mod case;
 mod certificates;
 mod duplex;
 mod exporter;
+mod hosts;
 mod identities;
 #[cfg(feature = "__openssl-peer")]
 mod openssl;

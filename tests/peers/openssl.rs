@@ -1,7 +1,7 @@
 //! OpenSSL as the peer, in this process: one of its streams inside the other, over memory.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use nested_tls::Layer;
@@ -30,9 +30,11 @@ impl Peer for OpenSsl {
         Can { update_keys: false, pad: false, reset: false, ..Can::ALL }
     }
 
-    fn start(&self, identities: &Identities, case: &Case, port: u16) -> Running {
+    fn start(&self, identities: &Identities, case: &Case) -> (TcpStream, Running) {
         let engine = Nested::new(identities, case);
-        let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let ours = listener.accept().unwrap().0;
         let limit = Some(crate::ours::LIMIT);
         socket.set_read_timeout(limit).unwrap();
         socket.set_write_timeout(limit).unwrap();
@@ -41,7 +43,7 @@ impl Peer for OpenSsl {
             let (engine, _) = duplex::run(engine, &socket);
             engine.report()
         });
-        Running::new(move || thread.join().unwrap())
+        (ours, Running::new(move || thread.join().unwrap()))
     }
 }
 

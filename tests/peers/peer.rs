@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::TcpStream;
 
 use crate::case::Case;
 use crate::identities::Identities;
@@ -14,13 +15,17 @@ pub(crate) trait Peer {
     /// What it can do.
     fn can(&self) -> Can;
 
-    /// The peer's end of `case`, over a connection to our `port`.
-    fn start(&self, identities: &Identities, case: &Case, port: u16) -> Running;
+    /// The peer's end of `case`, and our end of its connection.
+    fn start(&self, identities: &Identities, case: &Case) -> (TcpStream, Running);
 }
 
 /// What a peer can do; what it can't is skipped and said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Can {
+    /// Be the outer layer, too; else a host is, which is always a server and tells nothing.
+    pub(crate) outer: bool,
+    /// Choose the outer layer's protocol.
+    pub(crate) outer_alpn: bool,
     /// Close its direction and go on reading.
     pub(crate) half_close: bool,
     /// Tell a cut from an end.
@@ -34,10 +39,14 @@ pub(crate) struct Can {
     pub(crate) reset: bool,
     /// End both layers with close_notify.
     pub(crate) close_outer: bool,
+    /// Refuse a certificate with an alert.
+    pub(crate) alert: bool,
 }
 
 impl Can {
     pub(crate) const ALL: Self = Self {
+        outer: true,
+        outer_alpn: true,
         half_close: true,
         tell_truncation: true,
         outer_pieces: true,
@@ -46,6 +55,7 @@ impl Can {
         cut_outer: true,
         reset: true,
         close_outer: true,
+        alert: true,
     };
 }
 

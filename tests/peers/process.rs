@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 
@@ -10,6 +11,7 @@ use nested_tls::Layer;
 use crate::case::{Case, Version};
 use crate::identities::{Identities, alpn, name, own, trust};
 use crate::peer::{Can, Peer, Report, Running};
+use crate::table::accept;
 
 /// A program under `programs/`, running.
 pub(crate) struct Process {
@@ -52,15 +54,18 @@ impl Peer for Process {
         self.can
     }
 
-    fn start(&self, identities: &Identities, case: &Case, port: u16) -> Running {
+    fn start(&self, identities: &Identities, case: &Case) -> (TcpStream, Running) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
         let line = line(identities, case, port, self.inner_only);
         writeln!(self.program.borrow_mut().input, "{line}").unwrap();
         let program = self.program.clone();
-        Running::new(move || {
+        let running = Running::new(move || {
             let mut line = String::new();
             program.borrow_mut().output.read_line(&mut line).unwrap();
             Report::parse(&line)
-        })
+        });
+        (accept(&listener), running)
     }
 }
 

@@ -235,11 +235,14 @@ impl Peer for Host {
     fn can(&self) -> Can {
         Can {
             outer: false,
+            // What stands behind was put through all of it on its own.
+            hurry: false,
             outer_alpn: self.alpn,
             close_outer: self.closes,
             alert: self.alerts,
             outer_pieces: false,
             cut_outer: false,
+            leave_outer: false,
             ..self.behind.can()
         }
     }

@@ -42,3 +42,9 @@ fn python() {
     let Some(python) = programs::python() else { return };
     table::run(&python);
 }
+
+#[test]
+fn java() {
+    let Some(java) = programs::java() else { return };
+    table::run(&java);
+}

@@ -24,10 +24,14 @@ pub(crate) trait Peer {
 pub(crate) struct Can {
     /// Be the outer layer, too; else a host is, which is always a server and tells nothing.
     pub(crate) outer: bool,
+    /// Play all cases in good time; else a part of them will do.
+    pub(crate) hurry: bool,
     /// Choose the outer layer's protocol.
     pub(crate) outer_alpn: bool,
     /// Close its direction and go on reading.
     pub(crate) half_close: bool,
+    /// Go on sending after the other side's close, in TLS 1.2, which says that one must not.
+    pub(crate) half_close_by_tls12: bool,
     /// Tell a cut from an end.
     pub(crate) tell_truncation: bool,
     /// Cut one of its outer records where it is told.
@@ -39,6 +43,8 @@ pub(crate) struct Can {
     pub(crate) reset: bool,
     /// End both layers with close_notify.
     pub(crate) close_outer: bool,
+    /// End the transport with the outer layer open.
+    pub(crate) leave_outer: bool,
     /// Refuse a certificate with an alert.
     pub(crate) alert: bool,
 }
@@ -46,8 +52,10 @@ pub(crate) struct Can {
 impl Can {
     pub(crate) const ALL: Self = Self {
         outer: true,
+        hurry: true,
         outer_alpn: true,
         half_close: true,
+        half_close_by_tls12: true,
         tell_truncation: true,
         outer_pieces: true,
         update_keys: true,
@@ -55,6 +63,7 @@ impl Can {
         cut_outer: true,
         reset: true,
         close_outer: true,
+        leave_outer: true,
         alert: true,
     };
 }

@@ -28,3 +28,20 @@ pub(crate) fn python() -> Option<Process> {
         Process::start(command, Can::ALL)
     })
 }
+
+/// JSSE, run from its source.
+pub(crate) fn java() -> Option<Process> {
+    have("java", &["--version"]).then(|| {
+        let mut command = Command::new("java");
+        command.arg("-XX:TieredStopAtLevel=1").arg(source("Peer.java"));
+        // It answers close_notify by itself in TLS 1.2, on either layer, and has no padding.
+        let can = Can {
+            half_close_by_tls12: false,
+            leave_outer: false,
+            pad: false,
+            hurry: false,
+            ..Can::ALL
+        };
+        Process::start(command, can)
+    })
+}

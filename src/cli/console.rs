@@ -3,14 +3,19 @@
 use core::pin::pin;
 use core::time::Duration;
 use std::env;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::files::words;
 
 /// Work that takes longer than this says what it waits for.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// Most lines are the last that their writer does: whether all were printed is asked once, in the end.
+static UNPRINTED: OnceLock<String> = OnceLock::new();
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +38,23 @@ impl Console {
         match to {
             To::Stdout => {
                 let mut out = io::stdout().lock();
-                writeln!(out, "{text}")?;
-                out.flush()
+                let printed = writeln!(out, "{text}").and_then(|()| out.flush());
+                if let Err(error) = &printed {
+                    // A reader that has had enough misses nothing.
+                    if error.kind() != ErrorKind::BrokenPipe {
+                        UNPRINTED.get_or_init(|| words(error));
+                    }
+                }
+                printed
             }
             To::Stderr => writeln!(io::stderr().lock(), "{text}"),
         }
+    }
+
+    /// What kept a line from standard output, if any was.
+    pub(crate) fn unprinted() -> Option<Failure> {
+        let reason = format!("the output can't be written: {}", UNPRINTED.get()?);
+        Some(Failure::usage(reason, "check where standard output goes"))
     }
 
     /// A line for people, on standard error.

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    let result = run(json, command);
+    let result = run(json, command).and_then(|()| Console::unprinted().map_or(Ok(()), Err));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -64,11 +64,15 @@ async fn accept(
     // Dropped with this future, and the connections with it.
     let mut connections = JoinSet::new();
     for number in 1_u64.. {
+        let mut told = false;
         let (tcp, peer) = loop {
             match listener.accept().await {
                 Ok(accepted) => break accepted,
                 Err(error) => {
-                    console.note(&format!("can't accept a connection: {}", words(&error)));
+                    if !told {
+                        console.note(&format!("can't accept a connection: {}", words(&error)));
+                    }
+                    told = true;
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    INNER_SERVER, OUTER_SERVER, Server, client, directory, echo_server, finish, noise, relay, run,
-    start,
+    INNER_SERVER, OUTER_SERVER, Server, client, directory, echo_server, finish, noise, program,
+    relay, run, start,
 };
 use crate::tools::have;
 
@@ -220,4 +220,64 @@ fn key_logs_of_both_ends_agree_on_both_layers() {
     run(&client("127.0.0.1:1", &["--keylog", logs.to_str().unwrap()]), b"")
         .ends(2, &["the file of --keylog can't be written", logs.to_str().unwrap()]);
     fs::remove_dir_all(logs).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_can_not_be_written_is_a_failure() {
+    let server = echo_server(&[]);
+    let echo = client(&server.address, &["-q"]);
+    let report = client(&server.address, &["--report"]);
+    for (arguments, input) in [(echo, "echo"), (report, ""), (vec!["demo"], "")] {
+        let mut child = program()
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let run = crate::support::Run::from(child.wait_with_output().unwrap());
+        run.ends(2, &["the output can't be written: no space left on device"]);
+    }
+}
+
+/// What a command prints to a terminal, with these variables set.
+fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    const TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    let output = std::process::Command::new("python3")
+        .current_dir(crate::support::files())
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm")
+        .envs(variables.iter().copied())
+        .args(["-c", TERMINAL, env!("CARGO_BIN_EXE_nested-tls")])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    if !have("python3") {
+        return;
+    }
+    let has_colour = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let text = on_a_terminal(arguments, variables);
+        assert!(text.contains("inner"), "{text}");
+        text.contains('\u{1b}')
+    };
+    assert!(has_colour(&["demo"], &[]));
+    assert!(has_colour(&["demo"], &[("NO_COLOR", "")]));
+    assert!(!has_colour(&["demo"], &[("NO_COLOR", "1")]));
+    assert!(!has_colour(&["demo"], &[("TERM", "dumb")]));
+    assert!(!has_colour(&["demo", "--json"], &[]));
+    // Failures too.
+    let refused = ["connect", "127.0.0.1:1", "--outer-pin", "host.crt"];
+    assert!(has_colour(&refused, &[]));
+    assert!(!has_colour(&refused, &[("NO_COLOR", "1")]));
+    assert!(!run(&["demo"], b"").text().contains('\u{1b}'));
+    assert!(!run(&refused, b"").stderr.contains('\u{1b}'));
 }

@@ -12,7 +12,6 @@ cache=${CARGO_TARGET_DIR:-$root/target}/bogo
 runner=$cache/boringssl/ssl/test/runner
 
 RUNNER_CRATE=boring-sys RUNNER_VERSION=5.4.0
-DEBIAN=${DEBIAN:?where the packages of Debian are}
 GO=1.27
 GO_PACKAGES=("golang-$GO-go" "golang-$GO-src"
   golang-golang-x-{crypto,net,sys,term,text}-dev golang-filippo-edwards25519-dev)
@@ -24,12 +23,19 @@ while [[ ${1:-} == --mode ]]; do
 done
 ((${#modes[@]})) || modes=(session nested bytewise)
 
-# Go and its libraries: Debian packages, in a package database of their own.
+# Go and its libraries: packages of a newer Debian, from where this machine has its own, in a
+# package database beside this machine's.
 if [[ ! -e $cache/go/done ]]; then
+  debian=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(SITE)' |
+    awk '$1 == "Debian" && $2 ~ /^[a-z]+$/ { print $3; exit }')
+  if [[ -z $debian ]]; then
+    echo 'this machine knows no Debian packages; does "apt-get update" help?' >&2
+    exit 1
+  fi
   apt=$cache/apt
   mkdir -p "$apt"/{lists,cache,packages} "$cache/go"
   for suite in trixie trixie-backports; do
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $DEBIAN $suite main"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $debian $suite main"
   done >"$apt/sources.list"
   options=(-qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=-
     -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache"

@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
+use super::cloudhsm;
 use super::config::{ClientLayer, Setup};
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::{Failure, Status};
 use super::link::Link;
 use super::net::{self, Endpoint};
-use super::options::{ClientOptions, CommonOptions};
+use super::options::ClientOptions;
 use super::report::{LayerReport, certificate, certificate_json, layers_json, milliseconds};
 use cluster::{Cluster, Seen};
 use evidence::{Evidence, PIECE, records};
@@ -105,22 +106,8 @@ struct Client {
 }
 
 async fn client(cluster: &Cluster, host: String, message: &str) -> Result<Client, Failure> {
-    let file = |name: &str| cluster.path().join(name);
-    let outer = ClientOptions {
-        ca: vec![file("certs")],
-        no_name_check: true,
-        common: CommonOptions {
-            cert: Some(file("client.crt")),
-            key: Some(file("client.key")),
-            ..CommonOptions::default()
-        },
-        ..ClientOptions::default()
-    };
-    let inner = ClientOptions {
-        ca: vec![file("customerCA.crt")],
-        no_name_check: true,
-        ..ClientOptions::default()
-    };
+    let (mut outer, mut inner) = (ClientOptions::default(), ClientOptions::default());
+    cloudhsm::only(cluster.path())?.fill(&mut outer, &mut inner);
     let outer = ClientLayer::load(Layer::Outer, outer, None)?.setup()?;
     let inner = ClientLayer::load(Layer::Inner, inner, None)?.setup()?;
     let setups = [&outer, &inner];

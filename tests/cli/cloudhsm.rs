@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use crate::pki::{Issued, Period, Shape, Subject, Template};
-use crate::support::{OUTER_SERVER, Server, directory, echo_server, files, now, relay, run};
+use crate::support::{
+    OUTER_CLIENT, OUTER_SERVER, Server, directory, echo_server, files, now, relay, run,
+};
 
 /// Copies what a client directory has.
 fn copy(name: &str) -> std::path::PathBuf {
@@ -178,4 +180,15 @@ fn a_hashed_directory_of_client_authorities() {
     let own = ["--outer-cert", "host.crt", "--outer-key", "host.key"];
     drop(Server::start(&[&arguments[..], &own].concat()));
     drop(relay("127.0.0.1:1", &["--outer-client-ca", path]));
+}
+
+/// Public authorities vouch for no private server, whatever its name.
+#[test]
+fn public_roots_refuse_a_private_issuer() {
+    let own = ["--inner-cert", "named.crt", "--inner-key", "named.key"];
+    let server = Server::start(&[&["serve", "--echo"], &OUTER_SERVER[..], &own].concat());
+    let public = ["--inner-webpki-roots", "--inner-name", "hsm.test", "--report"];
+    let report = run(&[&["connect", &server.address], &OUTER_CLIENT[..], &public].concat(), b"");
+    report.ends(5, &["inner TLS: unknown issuer", "a public authority", "CN=customerCA"]);
+    assert!(report.text().contains("refused: unknown issuer"), "{}", report.text());
 }

@@ -66,6 +66,13 @@ pub(super) trait Machine {
         self.session_mut().inbound.release(false);
     }
 
+    /// Who was told that nothing is coming, and has nothing to send, is idle.
+    fn after_sending(&mut self) {
+        if self.queued() == 0 && self.session().inbound.capacity() == 0 {
+            self.give_back();
+        }
+    }
+
     fn misuse(&self, misuse: Misuse) -> Error {
         Error::new(self.innermost_layer(), self.current_phase(), ErrorKind::Misuse(misuse))
     }
@@ -130,6 +137,7 @@ impl<M: Machine> Ports for M {
             return Err(self.misuse(Misuse::Count { given: n, offered }));
         }
         self.session_mut().sealed.consume(n);
+        self.after_sending();
         Ok(())
     }
 
@@ -229,7 +237,9 @@ impl<M: Machine> Ports for M {
         if self.session().sealed.is_empty() {
             self.prepare(false);
         }
-        self.session_mut().sealed.take()
+        let bytes = self.session_mut().sealed.take();
+        self.after_sending();
+        bytes
     }
 
     fn plain_out_bytes(&mut self) -> Option<BytesMut> {

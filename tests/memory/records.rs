@@ -91,6 +91,8 @@ fn sending_a_record_allocates_once_per_layer() {
         for size in [1, 256, 4000, 16_000, 60_000] {
             let _told = Told::new((setup.outer, setup.inner, size));
             let (mut left, _) = connected(&setup);
+            // It is read from, too, so it is not idle between its records.
+            left.wire_in();
             let data = vec![9; size];
             let mut send = || {
                 let mut rest = &data[..];

@@ -5,7 +5,7 @@ use std::io;
 
 use nested_tls::adapter::tokio::Stream;
 use nested_tls::preamble::HttpConnectError;
-use nested_tls::{Error, ErrorKind, Layer, Phase, Ports, identity};
+use nested_tls::{Error, ErrorKind, Layer, Phase, Ports, Role, identity};
 use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
 
 use super::config::Setup;
@@ -85,9 +85,8 @@ impl Broken {
                 ErrorKind::Truncated => truncated(cut, &words(error), setups),
                 _ => explain(cut, setups),
             },
-            Self::Foreign(error, greeting) => {
-                foreign(error.layer()).compared("a TLS message", format!("{greeting:?}"))
-            }
+            Self::Foreign(error, greeting) => foreign(error.layer(), serves(setups))
+                .compared("a TLS message", format!("{greeting:?}")),
             Self::Unsent(error) => Failure::new(
                 Status::Transport,
                 format!("the peer ended before it took all of the input: {}", words(error)),
@@ -182,6 +181,9 @@ fn truncated(error: &Error, found: &str, setups: &[&Setup]) -> Failure {
         };
     }
     let remedy = match (phase, layer) {
+        (Phase::OuterHandshake | Phase::InnerHandshake, _) if serves(setups) => {
+            "the client hung up before the handshake was complete: see what it says"
+        }
         (Phase::OuterHandshake, _) => {
             "the peer hung up before it was TLS: check that this is the port of the outer layer"
         }
@@ -239,12 +241,18 @@ fn missing(layer: Layer) -> String {
     )
 }
 
-fn foreign(layer: Layer) -> Failure {
+fn foreign(layer: Layer, serves: bool) -> Failure {
     let remedy = match layer {
+        _ if serves => "check that the client means this port, and speaks TLS on both layers",
         Layer::Outer => "check that this port is the one of the outer layer",
         Layer::Inner => "check that what the host forwards to speaks TLS",
     };
     Failure::new(Status::of(layer), "what came is not TLS", remedy).on(layer)
+}
+
+/// Whether it is the client that may be at fault.
+fn serves(setups: &[&Setup]) -> bool {
+    setups.iter().any(|setup| matches!(setup.role, Role::Server { .. }))
 }
 
 fn is_foreign(error: &Error) -> bool {
@@ -326,9 +334,8 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
             "check that this is the right peer, and that its certificate is in order".into(),
         )
         .compared("a valid certificate", error.to_string()),
-        Tls::InvalidMessage(error) => {
-            foreign(layer).compared("a TLS message", spoken(&format!("{error:?}")))
-        }
+        Tls::InvalidMessage(error) => foreign(layer, setup.is_some_and(|setup| serves(&[setup])))
+            .compared("a TLS message", spoken(&format!("{error:?}"))),
         Tls::NoCertificatesPresented => failure(
             "the client presented no certificate",
             "the client has to present one that this server accepts".into(),

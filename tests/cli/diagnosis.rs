@@ -513,3 +513,24 @@ fn a_report_waits_for_the_verdict_on_our_certificate() {
     connect(&server.address, &[&OUTER_CLIENT, &INNER_CLIENT, &["--report"]])
         .ends(5, &["inner TLS: the peer refused", "certificate_required", "--inner-cert"]);
 }
+
+/// What servers say of their clients is about the client.
+#[test]
+fn servers_blame_the_client() {
+    let server = echo_server(&["--once"]);
+    connect(&server.address, &[&OUTER_CLIENT[..3], &INNER_CLIENT]).ends(4, &[]);
+    server.wait().ends(4, &["outer TLS: the client presented no certificate"]);
+
+    let server = echo_server(&["--once"]);
+    let options = [&OUTER_CLIENT[3..], &["--outer-pin", "hsm.crt"], &INNER_CLIENT];
+    connect(&server.address, &options).ends(4, &[]);
+    server.wait().ends(4, &["outer TLS: the peer refused", "does not trust our certificate"]);
+
+    let server = echo_server(&["--once"]);
+    connect(&server.address, &[&OUTER_CLIENT, &["--inner-pin", "host.crt"]]).ends(5, &[]);
+    server.wait().ends(5, &["inner TLS: the peer refused", "does not trust our certificate"]);
+
+    let server = echo_server(&["--once"]);
+    drop(TcpStream::connect(&server.address).unwrap());
+    server.wait().ends(6, &["outer TLS: cut short", "the client hung up"]);
+}

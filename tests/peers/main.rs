@@ -6,6 +6,7 @@
 mod bulk;
 mod case;
 mod certificates;
+mod documents;
 mod duplex;
 mod exporter;
 mod hosts;

@@ -67,11 +67,11 @@ fn plain_hash(der: &[u8]) -> Option<String> {
         for attribute in rdn.0.iter() {
             let value = attribute.value.value();
             let text = match attribute.value.tag() {
-                Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {
-                    Some(std::str::from_utf8(value).ok()?.to_owned())
+                Tag::Utf8String => Some(std::str::from_utf8(value).ok()?.to_owned()),
+                // Latin-1 by OpenSSL's reading, whatever the standards allow in each.
+                Tag::PrintableString | Tag::Ia5String | Tag::TeletexString => {
+                    Some(value.iter().map(|b| char::from(*b)).collect())
                 }
-                // Latin-1 by OpenSSL's reading.
-                Tag::TeletexString => Some(value.iter().map(|b| char::from(*b)).collect()),
                 Tag::BmpString => {
                     let units = value.chunks(2);
                     let units = units

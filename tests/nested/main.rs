@@ -11,6 +11,7 @@ mod exporters;
 mod flights;
 mod framings;
 mod handshakes;
+mod hostile_host;
 #[cfg(feature = "http-connect")]
 mod http_connect;
 mod null;

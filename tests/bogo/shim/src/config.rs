@@ -92,6 +92,7 @@ fn client(
         false => Tls12Resumption::SessionIdOrTickets,
     };
     config.resumption = resumption.clone().tls12_resumption(tls12);
+    config.require_ems = options.expect.extended_master_secret;
     config.enable_sni = options.host_name.is_some();
     let name = options.host_name.clone().unwrap_or_else(|| "unnamed".into());
     let name = ServerName::try_from(name).map_err(|_| "a host name that is none".to_owned())?;
@@ -119,6 +120,7 @@ fn server(
     };
     let mut config = builder.with_cert_resolver(resolver);
     config.max_fragment_size = fragment(options);
+    config.require_ems = options.expect.extended_master_secret;
     config.alpn_protocols = options.select_alpn.iter().cloned().collect();
     if options.reject_alpn {
         config.alpn_protocols = vec![b"a protocol that no client offers".to_vec()];

@@ -106,8 +106,12 @@ fn echo(link: &mut Link, options: &Options, unfinished: &mut bool) -> Result<boo
             link.flush()?;
         }
         let mut bytes = loop {
+            let peeked = options.peek.then(|| link.peek());
             match link.take(options.read_size) {
-                Taken::Bytes(bytes) => break bytes,
+                Taken::Bytes(bytes) => {
+                    assert!(peeked.is_none_or(|peeked| peeked.starts_with(&bytes)));
+                    break bytes;
+                }
                 Taken::End => return Ok(true),
                 Taken::Pending => {}
             }
@@ -185,6 +189,10 @@ fn check(link: &mut Link, options: &Options, seen: &Seen, resumes: bool) -> Resu
     }
     if expect.no_server_name {
         is("server name", seen.server_name.is_none())?;
+    }
+    if !expect.peer_verify_prefs.is_empty() {
+        let schemes: Vec<u16> = seen.peer_schemes.iter().map(|&s| s.into()).collect();
+        is("list of signature schemes", schemes == expect.peer_verify_prefs)?;
     }
     if let Some(retry) = expect.hello_retry {
         is("number of hellos", link.hello_retry() == retry)?;

@@ -22,6 +22,7 @@ pub struct Seen {
     pub server_name: Option<String>,
     pub alpn: Option<Vec<Vec<u8>>>,
     pub client_ca_list: Vec<Vec<u8>>,
+    pub peer_schemes: Vec<SignatureScheme>,
 }
 
 pub type Witness = Arc<Mutex<Seen>>;
@@ -149,8 +150,10 @@ pub struct Resolver {
 }
 
 impl ResolvesClientCert for Resolver {
-    fn resolve(&self, hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.witness.lock().unwrap().client_ca_list = hints.iter().map(|&h| h.to_vec()).collect();
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let mut seen = self.witness.lock().unwrap();
+        seen.client_ca_list = hints.iter().map(|&h| h.to_vec()).collect();
+        seen.peer_schemes = schemes.to_vec();
         self.own.clone()
     }
 
@@ -162,6 +165,7 @@ impl ResolvesClientCert for Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let mut seen = self.witness.lock().unwrap();
+        seen.peer_schemes = hello.signature_schemes().to_vec();
         seen.server_name = hello.server_name().map(Into::into);
         seen.alpn = hello.alpn().map(|protocols| protocols.map(<[u8]>::to_vec).collect());
         self.own.clone()

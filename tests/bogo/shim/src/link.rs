@@ -215,6 +215,14 @@ impl Link {
         Ok(true)
     }
 
+    /// A look at the plaintext that has come.
+    pub fn peek(&mut self) -> Vec<u8> {
+        match self.ports().plain_out() {
+            Plaintext::Bytes(bytes) => bytes.to_vec(),
+            Plaintext::Pending | Plaintext::End => Vec::new(),
+        }
+    }
+
     /// The plaintext that has come, at most `most` bytes of it.
     pub fn take(&mut self, most: usize) -> Taken {
         let (taken, n) = match self.ports().plain_out() {

@@ -46,6 +46,7 @@ pub struct Options {
     pub check_close_notify: bool,
     pub key_update: bool,
     pub key_update_before_read: bool,
+    pub peek: bool,
     pub unfinished_write: bool,
     pub many_record_sizes: bool,
     pub export: Option<usize>,
@@ -67,6 +68,8 @@ pub struct Expect {
     pub server_name: Option<String>,
     pub no_server_name: bool,
     pub session_miss: bool,
+    pub extended_master_secret: bool,
+    pub peer_verify_prefs: Vec<u16>,
     pub hello_retry: Option<bool>,
     pub ocsp_response: Option<Vec<u8>>,
     pub peer_cert_file: Option<String>,
@@ -100,11 +103,17 @@ const WITHOUT_MEANING: &[&str] = &[
     "-renegotiate-ignore",
     "-forbid-renegotiation-after-handshake",
     "-expect-no-session-id",
+    // That a session ID or a new ticket was there shows when it is resumed from.
+    "-expect-session-id",
+    "-expect-ticket-renewal",
+    // Early data is neither sent nor taken.
+    "-enable-early-data",
+    "-expect-reject-early-data",
     "-expect-no-offer-early-data",
 ];
 
 /// As [`WITHOUT_MEANING`], with a value.
-const VALUES_WITHOUT_MEANING: &[&str] = &["-trust-cert"];
+const VALUES_WITHOUT_MEANING: &[&str] = &["-trust-cert", "-expect-early-data-reason"];
 
 impl Options {
     /// The options of the first connection and of those after it.
@@ -196,6 +205,7 @@ impl Options {
             "-check-close-notify" => self.check_close_notify = true,
             "-key-update" => self.key_update = true,
             "-key-update-before-read" => self.key_update_before_read = true,
+            "-peek-then-read" => self.peek = true,
             "-read-with-unfinished-write" => self.unfinished_write = true,
             "-write-different-record-sizes" => self.many_record_sizes = true,
 
@@ -216,6 +226,8 @@ impl Options {
             "-expect-server-name" => self.expect.server_name = Some(value()),
             "-expect-no-server-name" => self.expect.no_server_name = true,
             "-expect-session-miss" => self.expect.session_miss = true,
+            "-expect-extended-master-secret" => self.expect.extended_master_secret = true,
+            "-expect-peer-verify-pref" => self.expect.peer_verify_prefs.push(number() as u16),
             "-expect-hrr" => self.expect.hello_retry = Some(true),
             "-expect-no-hrr" => self.expect.hello_retry = Some(false),
             "-expect-ocsp-response" => self.expect.ocsp_response = Some(base64(&value())),

@@ -8,7 +8,7 @@ use nested_tls::identity::{Pin, Pinned};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, Connection, ProtocolVersion, ServerConfig, ServerConnection,
     SupportedProtocolVersion,
 };
 
@@ -44,21 +44,27 @@ pub fn pair(near_is_server: bool, version: &'static SupportedProtocolVersion) ->
             (Role::client(client, name), Connection::from(far))
         }
     };
-    (near, Far(far))
+    (near, Far { connection: far, key_updates: 0 })
 }
 
 /// The host: gets the outer layer's records, hands on what is in them.
-pub struct Far(Connection);
+pub struct Far {
+    connection: Connection,
+    key_updates: usize,
+}
+
+/// Each is answered, and rustls takes no more than 32 answers without data between them.
+const MAX_KEY_UPDATES: usize = 32;
 
 impl Far {
     /// What is in the near end's `records`.
     pub fn open(&mut self, mut records: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
         while !records.is_empty() {
-            self.0.read_tls(&mut records).expect("the far end reads");
-            self.0.process_new_packets().expect("the near end's outer records are right");
+            self.connection.read_tls(&mut records).expect("the far end reads");
+            self.connection.process_new_packets().expect("the near end's outer records are right");
             // Without data `WouldBlock`, behind the near end's close_notify the end.
-            let _ = self.0.reader().read_to_end(&mut plain);
+            let _ = self.connection.reader().read_to_end(&mut plain);
         }
         plain
     }
@@ -66,9 +72,15 @@ impl Far {
     /// Put `plain` in records.
     pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut records = Vec::new();
+        // New keys with each step, where there are such: nothing of it may show inside.
+        let tls13 = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if tls13 && !self.connection.is_handshaking() && self.key_updates < MAX_KEY_UPDATES {
+            self.key_updates += 1;
+            self.connection.refresh_traffic_keys().expect("TLS 1.3 has new keys");
+        }
         // Within the far end's limit of what it holds.
         for piece in plain.chunks(16_384) {
-            self.0.writer().write_all(piece).expect("the far end writes");
+            self.connection.writer().write_all(piece).expect("the far end writes");
             records.extend(self.records());
         }
         records
@@ -77,15 +89,15 @@ impl Far {
     /// Records that wait for the near end.
     pub fn records(&mut self) -> Vec<u8> {
         let mut records = Vec::new();
-        while self.0.wants_write() {
-            self.0.write_tls(&mut records).expect("memory");
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut records).expect("memory");
         }
         records
     }
 
     /// The host's end.
     pub fn close(&mut self) -> Vec<u8> {
-        self.0.send_close_notify();
+        self.connection.send_close_notify();
         self.records()
     }
 }

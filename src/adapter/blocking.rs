@@ -72,7 +72,7 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
     /// # Errors
     /// The machine's failure, or the transport's error.
     pub fn close(&mut self) -> io::Result<()> {
-        self.machine.close();
+        self.state.close(&mut self.machine);
         self.state.take_deferred()?;
         self.drive(Goal::Close)
     }
@@ -91,7 +91,7 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
             return closed;
         }
         let shut = driver::retry(|| pending(self.transport.shutdown_write()));
-        closed.and_then(|()| would_block(shut))
+        closed.and_then(|()| self.state.excuse(would_block(shut)))
     }
 
     fn drive(&mut self, goal: Goal) -> io::Result<()> {
@@ -114,14 +114,16 @@ impl<P: Ports, T: Socket> Stream<P, T> {
     pub fn handshake_within(&mut self, limit: Duration) -> io::Result<()> {
         let old = (self.transport.read_timeout()?, self.transport.write_timeout()?);
         let deadline = Instant::now().checked_add(limit);
-        let mut timed = Timed { socket: &mut self.transport, deadline, late: None };
+        let (socket, spent) = (&mut self.transport, [Duration::ZERO; 2]);
+        let mut timed = Timed { socket, deadline, spent, late: false };
         let mut result = would_block(driver::run(
             &mut self.machine,
             &mut self.state,
             Goal::Handshake,
             &mut timed,
         ));
-        if let Some(waited_for) = timed.late {
+        if timed.late {
+            let waited_for = timed.waited_for();
             let late = TimedOut { phase: self.machine.phase(), waited_for, limit };
             result = Err(match self.machine.failure() {
                 Some(error) => error.clone().into(),
@@ -335,7 +337,7 @@ socket!(UnixStream, &UnixStream);
 pub struct TimedOut {
     /// Which layer's handshake it was.
     pub phase: Phase,
-    /// What the peer did not do.
+    /// What the peer did not do, or took most of the time for.
     pub waited_for: WaitedFor,
     /// The time given to all of it.
     pub limit: Duration,
@@ -390,23 +392,37 @@ struct Timed<'a, T> {
     socket: &'a mut T,
     /// `None` where the time to come can't be expressed.
     deadline: Option<Instant>,
-    /// The time is up, and this did not come.
-    late: Option<WaitedFor>,
+    /// The time that the peer took to receive, and to send.
+    spent: [Duration; 2],
+    /// The time is up.
+    late: bool,
 }
 
 impl<T: Socket> Timed<'_, T> {
+    fn waited_for(&self) -> WaitedFor {
+        let [receive, send] = self.spent;
+        if receive > send { WaitedFor::Receive } else { WaitedFor::Send }
+    }
+
     fn until<R>(
         &mut self,
         waited_for: WaitedFor,
         mut act: impl FnMut(&mut T, Option<Duration>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let begin = Instant::now();
+            let left = self.deadline.map(|at| at.saturating_duration_since(begin));
             if left.is_some_and(|left| left.is_zero()) {
-                self.late.get_or_insert(waited_for);
+                self.late = true;
                 return Poll::Pending;
             }
-            match act(self.socket, left) {
+            let result = act(self.socket, left);
+            let [receive, send] = &mut self.spent;
+            *match waited_for {
+                WaitedFor::Receive => receive,
+                WaitedFor::Send => send,
+            } += begin.elapsed();
+            match result {
                 Err(error) if is_timeout(&error) => {}
                 result => return Poll::Ready(result),
             }

@@ -6,7 +6,7 @@
 use core::task::Poll;
 use std::io::{self, IoSlice};
 
-use crate::nested::{Phase, Plaintext, Ports, Readiness};
+use crate::nested::{Error, ErrorKind, Misuse, Phase, Plaintext, Ports, Readiness};
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,12 +172,14 @@ pub(super) struct State {
     deferred: Option<io::Error>,
     /// Nothing more can be sent, so that a shutdown goes on to the transport.
     given_up: bool,
+    /// Both directions of the innermost layer had ended before the rest was closed.
+    courtesy: bool,
 }
 
 impl State {
     pub(super) fn new() -> Self {
         // A transport that is taken over may hold something back.
-        Self { unflushed: true, owed: false, deferred: None, given_up: false }
+        Self { unflushed: true, owed: false, deferred: None, given_up: false, courtesy: false }
     }
 
     pub(super) fn given_up(&self) -> bool {
@@ -187,6 +189,25 @@ impl State {
     pub(super) fn give_up(&mut self, error: io::Error) {
         self.given_up = true;
         self.defer(error);
+    }
+
+    /// Close every layer of the machine.
+    pub(super) fn close(&mut self, machine: &mut impl Ports) {
+        let pending = machine.readiness().wire_out || self.unflushed;
+        let closed = matches!(
+            machine.plain_write(&[]).as_ref().map_err(Error::kind),
+            Err(ErrorKind::Misuse(Misuse::WriteAfterClose))
+        );
+        self.courtesy |= closed && !pending && machine.plain_out() == Plaintext::End;
+        machine.close();
+    }
+
+    /// A peer that has said all and was told all may hang up before the outer close_notify.
+    pub(super) fn excuse(&self, result: io::Result<()>) -> io::Result<()> {
+        match result {
+            Err(error) if self.courtesy && is_hang_up(&error) => Ok(()),
+            result => result,
+        }
     }
 
     /// Do something that may process input, and note whether an answer is due since then.
@@ -292,7 +313,11 @@ pub(super) fn run<P: Ports>(
                     state.defer(error);
                     broken = true;
                 } else {
-                    return Poll::Ready(Err(error));
+                    let result = Err(error);
+                    return Poll::Ready(match goal {
+                        Goal::Close => state.excuse(result),
+                        _ => result,
+                    });
                 }
             }
         }
@@ -403,8 +428,8 @@ pub(super) fn check(machine: &impl Ports) -> io::Result<()> {
 }
 
 fn is_hang_up(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
 }
 
 fn lie(what: &str, n: usize, offered: usize) -> io::Error {

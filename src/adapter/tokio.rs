@@ -85,7 +85,7 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> Stream<P, T> {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.machine.close();
+        self.state.close(&mut self.machine);
         self.state.take_deferred()?;
         self.drive(Goal::Close, Side::Writer, cx)
     }
@@ -271,7 +271,7 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<P, T> {
         let cx = &mut this.wakers.join(Side::Writer, cx);
         let shut = ready!(driver::retry(|| Pin::new(&mut this.transport).poll_shutdown(cx)));
         let closed = this.state.take_deferred().and_then(|()| driver::check(&this.machine));
-        Poll::Ready(closed.and(shut))
+        Poll::Ready(closed.and_then(|()| this.state.excuse(shut)))
     }
 }
 

@@ -275,6 +275,31 @@ fn shutdown_reaches_the_transport_whatever_happens() {
     }
 }
 
+/// A peer that has said all and was told all may be gone before the outer close_notify comes.
+#[test]
+fn the_outer_close_is_a_courtesy_between_sides_that_are_done() {
+    for (adapter, setup) in versions() {
+        for told in [true, false] {
+            let _told = Told::new((adapter, setup, told));
+            let mut talk = Talk::connected(adapter, &setup, GOOD);
+            talk.left.then(&[], &[Op::Write(10), Op::Flush]);
+            talk.succeed();
+            talk.left.then(&[Op::ReadToEnd], &[]);
+            if told {
+                talk.left.then(&[], &[Op::CloseWrite]);
+                talk.right.then(&[Op::ReadToEnd], &[]);
+            }
+            talk.right.then(&[], &[Op::Write(10), Op::Shutdown]);
+            talk.right.leaves = Leaves::AtOnce;
+            talk.succeed();
+            talk.left.then(&[], &[Op::Shutdown]);
+            talk.end();
+            let error = talk.left.error().map(io::Error::kind);
+            assert_eq!(error, if told { None } else { Some(ErrorKind::BrokenPipe) });
+        }
+    }
+}
+
 /// What one side finds wrong with the other.
 #[derive(Clone, Copy, Debug)]
 pub enum Wrong {

@@ -109,6 +109,7 @@ fn idle_connections_give_their_buffers_back() {
     use nested_tls::Ports as _;
     for adapter in Adapter::BOTH {
         for setup in Setup::all() {
+            let _told = Told::new((adapter, setup));
             let mut talk = Talk::connected(adapter, &setup, [Manners::GOOD; 2]);
             for side in Side::BOTH {
                 talk.speaker(side).leaves = Leaves::Never;
@@ -119,7 +120,7 @@ fn idle_connections_give_their_buffers_back() {
             for side in Side::BOTH {
                 let machine = talk.speaker(side).line().machine();
                 assert_eq!(machine.phase(), Phase::Traffic);
-                assert_eq!(machine.buffered(), 0);
+                assert_eq!(machine.buffered(), 0, "{side:?}");
             }
         }
     }

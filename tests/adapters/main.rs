@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asynchronous;
 mod closing;
 mod early_failure;
 mod faults;

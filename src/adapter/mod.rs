@@ -6,7 +6,8 @@
 //! - **Nothing happens by itself.** No constructor but `connect` and no `drop` does any I/O.
 //! - **Reading never waits for writing.** Once the handshakes are complete, a reader writes only
 //!   what nobody else would send: the answer to a KeyUpdate on an idle connection, or the alert of
-//!   a failure. If the transport does not take that at once, the reader goes on reading.
+//!   a failure. If the transport does not take that at once, the reader goes on reading; where it
+//!   blocks instead of saying so, an answer waits until the peer makes room.
 //! - **Writing is prompt.** What is written goes to the transport as far as it takes it without
 //!   waiting; `flush` sees to the rest. A `BufWriter` around the stream collects small writes.
 //! - **The end is the inner peer's word.** Reading ends with `Ok(0)` only after the innermost
@@ -14,7 +15,8 @@
 //!   a failure is read first, then every call has the failure.
 //! - **Closing never waits for the peer.** `close_write` ends one direction: the innermost layer's
 //!   close_notify. `shutdown` sends those of both layers and then shuts the transport's writing
-//!   half, also when TLS has failed.
+//!   half, also when TLS has failed; it then ends with the failure. Once both directions of the
+//!   innermost layer have ended, a peer that has hung up makes no error of it any more.
 //!
 //! Errors are [`std::io::Error`]; where TLS failed, the source is [`crate::Error`].
 

@@ -54,11 +54,13 @@ impl Link {
             .and_then(|()| socket.write_all(&options.shim_id.to_le_bytes()));
         prepared.map_err(|error| error.to_string())?;
 
-        // Whether the near end of the outer layer is a server, and its version.
-        let outer = match std::env::var("BOGO_MODE").as_deref() {
-            Ok("nested") => Some((options.server, &version::TLS13)),
-            Ok("crossed") => Some((!options.server, &version::TLS12)),
-            Ok("session") | Err(_) => None,
+        // Whether the near end of the outer layer is a server, its version, and the machine's limits.
+        let roomy = Limits::default();
+        let narrow = Limits { wire_in: 7, plaintext: 1, wire_out: 1, ..roomy };
+        let (outer, limits) = match std::env::var("BOGO_MODE").as_deref() {
+            Ok("nested") => (Some((options.server, &version::TLS13)), roomy),
+            Ok("crossed") => (Some((!options.server, &version::TLS12)), narrow),
+            Ok("session") | Err(_) => (None, roomy),
             Ok(mode) => return Err(format!("BOGO_MODE is {mode}")),
         };
         let chunk = std::env::var("BOGO_CHUNK").map_or(usize::MAX, |n| n.parse().expect("bytes"));
@@ -67,11 +69,11 @@ impl Link {
             let (near, mut far) = outer::pair(server, version);
             // A client's first word.
             inbox = far.records();
-            let session = Session::new(near, Limits::default()).map_err(|e| e.to_string())?;
+            let session = Session::new(near, limits).map_err(|e| e.to_string())?;
             let nested = session.nest(role, Direct).map_err(|e| format!("{e:?}"))?;
             (Machine::Nested(Box::new(nested), Box::new(far)), Layer::Inner)
         } else {
-            let session = Session::new(role, Limits::default()).map_err(|e| format!("{e:?}"))?;
+            let session = Session::new(role, limits).map_err(|e| format!("{e:?}"))?;
             (Machine::Session(Box::new(session)), Layer::Outer)
         };
         Ok(Self {

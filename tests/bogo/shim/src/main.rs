@@ -4,8 +4,8 @@
 //! is sent with every bit turned, and tells the runner by its exit status and standard error how
 //! that went. `BOGO_MODE` says which machine: `session` (the default); or `nested`, where the runner
 //! is the peer of the inner layer and both ends of the outer layer stand in this process; or
-//! `crossed`, the same with the outer roles the other way round and TLS 1.2 outside. `BOGO_CHUNK`
-//! says how many bytes at a time the machine is given.
+//! `crossed`, the same with the outer roles the other way round, TLS 1.2 outside, and buffers as
+//! small as they get. `BOGO_CHUNK` says how many bytes at a time the machine is given.
 
 mod config;
 mod exchange;

@@ -1,6 +1,6 @@
 //! The adapters over fake transports and over real ones.
 #![cfg(all(feature = "std", feature = "tokio"))]
-#![allow(clippy::unwrap_used, clippy::panic, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
 mod support;

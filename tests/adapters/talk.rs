@@ -31,8 +31,6 @@ pub enum Op {
     Read(usize),
     ReadToEnd,
     UpdateKeys(Layer, bool),
-    /// Until nobody can go on.
-    Rest,
 }
 
 /// One side of a conversation.
@@ -151,7 +149,6 @@ impl Speaker {
             Op::CloseWrite => line.close_write(cx),
             Op::Close => line.close(cx),
             Op::Shutdown => line.shutdown(cx),
-            Op::Rest => Poll::Pending,
             Op::UpdateKeys(layer, request) => {
                 Poll::Ready(line.machine().update_keys(layer, request).map_err(io::Error::from))
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -115,46 +115,35 @@ impl Direction {
 struct State {
     /// By the side that writes.
     directions: [Direction; 2],
-    /// Threads that wait, by side.
-    waiting: [bool; 2],
-    deadlock: bool,
     /// Anything that happened.
     moves: usize,
 }
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
 /// Watches a connection from outside.
 #[derive(Clone)]
-pub struct Watch(Arc<Shared>);
+pub struct Watch(Arc<Mutex<State>>);
 
 impl Watch {
     /// How much has happened so far.
     pub fn moves(&self) -> usize {
-        self.0.state.lock().unwrap().moves
+        self.0.lock().unwrap().moves
     }
 
     /// The bytes on their way from `side`.
     pub fn waiting(&self, side: Side) -> usize {
-        self.0.state.lock().unwrap().directions[index(side)].queue.len()
+        self.0.lock().unwrap().directions[index(side)].queue.len()
     }
 }
 
 /// One end of a connection in memory.
 pub struct End {
-    shared: Arc<Shared>,
+    shared: Arc<Mutex<State>>,
     side: Side,
     pub manners: Manners,
     /// What goes wrong, and at which call, counted from 0 over all kinds.
     pub fault: Option<(usize, Fault)>,
     /// The calls so far that were neither put off nor interrupted.
     pub log: Arc<Mutex<Vec<Call>>>,
-    /// Whether a call waits, or says that it would block.
-    waits: bool,
     /// Calls so far, by kind.
     asked: [usize; 4],
     held_back: VecDeque<u8>,
@@ -170,14 +159,13 @@ fn index(side: Side) -> usize {
 
 /// Two ends.
 pub fn pair(left: Manners, right: Manners) -> (End, End, Watch) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::<Mutex<State>>::default();
     let end = |side, manners| End {
         shared: shared.clone(),
         side,
         manners,
         fault: None,
         log: Arc::default(),
-        waits: false,
         asked: [0; 4],
         held_back: VecDeque::new(),
         received: 0,
@@ -187,13 +175,6 @@ pub fn pair(left: Manners, right: Manners) -> (End, End, Watch) {
 }
 
 impl End {
-    /// Let calls wait instead of saying that they would block. Two ends that wait for each other
-    /// both get an error.
-    pub fn waiting(mut self) -> Self {
-        self.waits = true;
-        self
-    }
-
     /// What a test does behind the adapter's back.
     pub fn raw_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.read_call(Some(cx), buf)
@@ -260,10 +241,10 @@ impl End {
         &mut self,
         call: Call,
         cx: Option<&Context<'_>>,
-        mut act: impl FnMut(&mut Self, &mut State, Option<Fault>) -> Poll<io::Result<R>>,
+        act: impl FnOnce(&mut Self, &mut State, Option<Fault>) -> Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         match self.put_off(call) {
-            Some(ErrorKind::WouldBlock) if !self.waits => {
+            Some(ErrorKind::WouldBlock) => {
                 if let Some(cx) = cx {
                     cx.waker().wake_by_ref();
                 }
@@ -276,7 +257,7 @@ impl End {
         }
         let fault = self.next_fault(call);
         let shared = self.shared.clone();
-        let mut state = shared.state.lock().unwrap();
+        let mut state = shared.lock().unwrap();
         if let Some(Fault::Error(kind)) = fault {
             self.log.lock().unwrap().push(call);
             state.moves += 1;
@@ -288,53 +269,20 @@ impl End {
                 direction.reset = true;
                 direction.wake();
             }
-            state.waiting = [false; 2];
-            shared.changed.notify_all();
         }
-        loop {
-            let result = act(self, &mut state, fault);
-            if result.is_ready() {
-                self.log.lock().unwrap().push(call);
-                state.moves += 1;
-                state.waiting = [false; 2];
-                shared.changed.notify_all();
-                return result;
-            }
-            if let Some(cx) = cx {
-                let mine = index(self.side);
-                let waker = Some(cx.waker().clone());
-                match call {
-                    Call::Read => state.directions[1 - mine].reader = waker,
-                    _ => state.directions[mine].writer = waker,
-                }
-            }
-            if !self.waits {
-                return Poll::Pending;
-            }
-            state = self.wait(&shared, state);
-            if state.deadlock {
-                return Poll::Ready(Err(io::Error::other("deadlock: both sides wait")));
+        let result = act(self, &mut state, fault);
+        if result.is_ready() {
+            self.log.lock().unwrap().push(call);
+            state.moves += 1;
+        } else if let Some(cx) = cx {
+            let mine = index(self.side);
+            let waker = Some(cx.waker().clone());
+            match call {
+                Call::Read => state.directions[1 - mine].reader = waker,
+                _ => state.directions[mine].writer = waker,
             }
         }
-    }
-
-    fn wait<'a>(
-        &self,
-        shared: &'a Shared,
-        mut state: MutexGuard<'a, State>,
-    ) -> MutexGuard<'a, State> {
-        let mine = index(self.side);
-        state.waiting[mine] = true;
-        if state.waiting == [true; 2] {
-            state.deadlock = true;
-            shared.changed.notify_all();
-        }
-        while state.waiting[mine] && !state.deadlock {
-            let (next, late) = shared.changed.wait_timeout(state, Duration::from_secs(20)).unwrap();
-            assert!(!late.timed_out(), "{:?} waits for a peer that does nothing", self.side);
-            state = next;
-        }
-        state
+        result
     }
 
     fn read_now(
@@ -423,8 +371,6 @@ impl End {
         direction.queue.extend(self.held_back.drain(..n));
         if n > 0 {
             state.moves += 1;
-            state.waiting = [false; 2];
-            self.shared.changed.notify_all();
             direction.wake();
         }
         if self.held_back.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -473,13 +419,11 @@ impl fmt::Debug for Watch {
 impl Drop for End {
     fn drop(&mut self) {
         let mine = index(self.side);
-        let mut state = self.shared.state.lock().unwrap();
+        let mut state = self.shared.lock().unwrap();
         state.directions[mine].ended = true;
         state.directions[1 - mine].deaf = true;
         state.directions.iter_mut().for_each(Direction::wake);
         state.moves += 1;
-        state.waiting = [false; 2];
-        self.shared.changed.notify_all();
     }
 }
 

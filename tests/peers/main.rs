@@ -49,3 +49,9 @@ fn java() {
     let Some(java) = programs::java() else { return };
     table::run(&java);
 }
+
+#[test]
+fn go() {
+    let Some(go) = programs::go() else { return };
+    table::run(&go);
+}

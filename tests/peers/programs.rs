@@ -45,3 +45,21 @@ pub(crate) fn java() -> Option<Process> {
         Process::start(command, can)
     })
 }
+
+/// Go's own TLS. The end of its input is an end to it, cut or not.
+pub(crate) fn go() -> Option<Process> {
+    have("go", &["version"]).then(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let program = target.join("peer-go");
+        let status = Command::new("go")
+            .args(["build", "-o"])
+            .arg(&program)
+            .arg(source("peer.go"))
+            .env("GO111MODULE", "off")
+            .env("GOCACHE", target.join("go-cache"))
+            .status();
+        assert!(status.unwrap().success(), "peer.go does not compile");
+        let can = Can { update_keys: false, pad: false, tell_truncation: false, ..Can::ALL };
+        Process::start(Command::new(program), can)
+    })
+}

@@ -196,15 +196,21 @@ impl<F: Framing> Nested<F> {
 
     /// Seal one record of the plaintext that waits and `more`, which fit together.
     fn seal_inner(&mut self, more: &[u8]) -> Result<(), Error> {
+        let all = self.unsealed.len() + more.len();
         let chunks = [&self.unsealed, more].into_iter().filter(|chunk| !chunk.is_empty());
-        match self.inner.seal(chunks, usize::MAX, &mut self.inner_sealed) {
+        let sealed = match self.inner.seal(chunks, usize::MAX, &mut self.inner_sealed) {
+            Ok(sealed) if sealed != all => Err(rustls::Error::EncryptError),
+            sealed => sealed,
+        };
+        match sealed {
             Ok(_) => {
                 self.unsealed.clear();
                 self.carry();
                 Ok(())
             }
             Err(error) => {
-                self.inner.close(&mut self.inner_sealed);
+                // What was taken is lost with it, so this is no end to be told by close_notify.
+                self.inner.fail(rustls::AlertDescription::InternalError, &mut self.inner_sealed);
                 Err(self.fail_inner(error))
             }
         }

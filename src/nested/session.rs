@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use rustls::AlertDescription;
+
 use super::Nested;
 use super::buffer::{Inbound, Queue, Region};
 use super::connection::{Connection, Progress, Stop};
@@ -165,7 +167,7 @@ impl Session {
                 Ok(0) => return,
                 Ok(n) => self.pending.consume(n),
                 Err(error) => {
-                    self.connection.close(&mut self.sealed);
+                    self.connection.fail(AlertDescription::InternalError, &mut self.sealed);
                     self.fail(Layer::Outer, phase, error);
                     return;
                 }
@@ -283,7 +285,7 @@ impl Machine for Session {
                 Ok(0) => break,
                 Ok(n) => taken += n,
                 Err(error) => {
-                    self.connection.close(&mut self.sealed);
+                    self.connection.fail(AlertDescription::InternalError, &mut self.sealed);
                     return Err(self.fail(Layer::Outer, self.current_phase(), error));
                 }
             }

@@ -14,6 +14,7 @@ mod handshakes;
 mod hostile_host;
 #[cfg(feature = "http-connect")]
 mod http_connect;
+mod keys;
 mod null;
 mod preamble;
 mod record_path;

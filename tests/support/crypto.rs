@@ -116,12 +116,14 @@ impl ActiveKeyExchange for Exchange {
     }
 }
 
-/// The seeded provider.
+/// The seeded provider; with the suites of [`super::limited`] where that is in force.
 pub fn provider() -> Arc<CryptoProvider> {
+    let given = rustls::crypto::ring::default_provider();
     Arc::new(CryptoProvider {
         kx_groups: vec![&X25519],
         secure_random: &Seeded,
-        ..rustls::crypto::ring::default_provider()
+        cipher_suites: super::limited::suites().unwrap_or(given.cipher_suites),
+        ..given
     })
 }
 

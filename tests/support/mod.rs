@@ -8,6 +8,7 @@ pub mod glued;
 pub mod host;
 pub mod hostile;
 pub mod invariants;
+pub mod limited;
 pub mod null;
 pub mod pair;
 pub mod party;

@@ -1,0 +1,163 @@
+//! Suites whose keys may seal few records, and that count what is alive of them.
+
+use std::cell::Cell;
+
+use rustls::crypto::CipherSuiteCommon;
+use rustls::crypto::cipher::{
+    AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
+    MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage, Tls12AeadAlgorithm,
+    Tls13AeadAlgorithm, UnsupportedOperationError,
+};
+use rustls::{
+    ConnectionTrafficSecrets, Error, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite,
+};
+
+thread_local! {
+    static LIMIT: Cell<Option<u64>> = const { Cell::new(None) };
+    static ALIVE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Configurations made in `make`, on this thread, allow each key only so many records. A key that
+/// seals more, or one number twice, panics.
+pub fn with_limit<R>(limit: u64, make: impl FnOnce() -> R) -> R {
+    LIMIT.set(Some(limit));
+    let made = make();
+    LIMIT.set(None);
+    made
+}
+
+/// How many keys of such suites this thread holds, of either direction.
+pub fn alive() -> usize {
+    ALIVE.get()
+}
+
+/// The suites, where a limit is in force.
+pub fn suites() -> Option<Vec<SupportedCipherSuite>> {
+    let limit = LIMIT.get()?;
+    let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
+        suite: common.suite,
+        hash_provider: common.hash_provider,
+        confidentiality_limit: limit,
+    };
+    let limited = |suite| match suite {
+        SupportedCipherSuite::Tls13(suite) => {
+            let aead_alg = Box::leak(Box::new(Limited(suite.aead_alg, limit)));
+            let common = common(&suite.common);
+            let Tls13CipherSuite { hkdf_provider, .. } = *suite;
+            let suite = Tls13CipherSuite { common, hkdf_provider, aead_alg, quic: None };
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))
+        }
+        SupportedCipherSuite::Tls12(suite) => {
+            let aead_alg = Box::leak(Box::new(Limited(suite.aead_alg, limit)));
+            let common = common(&suite.common);
+            let Tls12CipherSuite { prf_provider, kx, sign, .. } = *suite;
+            let suite = Tls12CipherSuite { common, prf_provider, kx, sign, aead_alg };
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(suite)))
+        }
+    };
+    let given = rustls::crypto::ring::default_provider().cipher_suites;
+    Some(given.into_iter().map(limited).collect())
+}
+
+/// An algorithm, and how many records its keys may seal.
+struct Limited<A>(A, u64);
+
+struct Alive;
+
+impl Alive {
+    fn new() -> Self {
+        ALIVE.set(ALIVE.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        ALIVE.set(ALIVE.get() - 1);
+    }
+}
+
+struct Encrypter {
+    inner: Box<dyn MessageEncrypter>,
+    next: u64,
+    limit: u64,
+    _alive: Alive,
+}
+
+struct Decrypter(Box<dyn MessageDecrypter>, Alive);
+
+fn encrypter(inner: Box<dyn MessageEncrypter>, limit: u64) -> Box<dyn MessageEncrypter> {
+    Box::new(Encrypter { inner, next: 0, limit, _alive: Alive::new() })
+}
+
+impl MessageEncrypter for Encrypter {
+    fn encrypt(
+        &mut self,
+        msg: OutboundPlainMessage<'_>,
+        seq: u64,
+    ) -> Result<OutboundOpaqueMessage, Error> {
+        assert!(seq >= self.next, "number {seq} again");
+        assert!(seq < self.limit, "number {seq} of {}", self.limit);
+        self.next = seq + 1;
+        self.inner.encrypt(msg, seq)
+    }
+
+    fn encrypted_payload_len(&self, payload_len: usize) -> usize {
+        self.inner.encrypted_payload_len(payload_len)
+    }
+}
+
+impl MessageDecrypter for Decrypter {
+    fn decrypt<'a>(
+        &mut self,
+        msg: InboundOpaqueMessage<'a>,
+        seq: u64,
+    ) -> Result<InboundPlainMessage<'a>, Error> {
+        self.0.decrypt(msg, seq)
+    }
+}
+
+impl Tls13AeadAlgorithm for Limited<&'static dyn Tls13AeadAlgorithm> {
+    fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
+        encrypter(self.0.encrypter(key, iv), self.1)
+    }
+
+    fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
+        Box::new(Decrypter(self.0.decrypter(key, iv), Alive::new()))
+    }
+
+    fn key_len(&self) -> usize {
+        self.0.key_len()
+    }
+
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: Iv,
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        self.0.extract_keys(key, iv)
+    }
+}
+
+impl Tls12AeadAlgorithm for Limited<&'static dyn Tls12AeadAlgorithm> {
+    fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
+        encrypter(self.0.encrypter(key, iv, extra), self.1)
+    }
+
+    fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
+        Box::new(Decrypter(self.0.decrypter(key, iv), Alive::new()))
+    }
+
+    fn key_block_shape(&self) -> KeyBlockShape {
+        self.0.key_block_shape()
+    }
+
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: &[u8],
+        explicit: &[u8],
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        self.0.extract_keys(key, iv, explicit)
+    }
+}

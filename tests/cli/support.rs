@@ -19,7 +19,7 @@ pub(crate) fn program() -> Command {
     static WATCHDOG: Once = Once::new();
     WATCHDOG.call_once(|| {
         thread::spawn(|| {
-            thread::sleep(5 * LIMIT);
+            thread::sleep(10 * LIMIT);
             eprintln!("the tests hang");
             process::exit(1);
         });

@@ -359,7 +359,8 @@ fn driver() {
                 .into_iter()
                 .enumerate()
         {
-            let mut input = vec![(at * 5) as u8, at as u8];
+            // Either adapter, low limits, a transport that wants to be flushed.
+            let mut input = vec![(at * 5) as u8, (at * 3) as u8];
             for call in calls.chunks(2) {
                 input.extend(call);
                 input.extend(answers.repeat(3));

@@ -1,18 +1,23 @@
-//! The blocking adapter over a transport that does what the input says: short reads and writes,
+//! Both adapters over a transport that does what the input says: short reads and writes,
 //! `WouldBlock`, `Interrupted`, errors, ends, lies. No call goes on for ever, and no byte is lost
 //! or repeated.
 //!
 //! The input: one byte of roles and versions, one of ways; then calls and the transport's answers,
 //! mixed, as they are asked for. Behind the input the transport is a faithful one.
 
+mod adapter;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use nested_tls::adapter::blocking::Stream;
 use nested_tls::{Layer, Nested, Ports};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::adapter::Adapter;
 use super::{LOW, bit, setup};
 use crate::support::crypto;
 use crate::support::null::Strength;
@@ -50,9 +55,13 @@ struct Transport {
     /// Written and, where the transport wants that, not flushed.
     held: Vec<u8>,
     wants_flush: bool,
+    /// It may claim to have read more than there was room for; an asynchronous one can't.
+    lies: bool,
     ended: bool,
     /// Calls since the user's last one.
     calls: usize,
+    /// One of them said that it would block.
+    blocked: bool,
     faults: usize,
     /// More updates of keys without data are a flood, which ends a connection.
     updates: usize,
@@ -93,6 +102,11 @@ impl Transport {
         self.updates > 0
     }
 
+    fn block(&mut self) -> io::Error {
+        self.blocked = true;
+        io::ErrorKind::WouldBlock.into()
+    }
+
     fn fault(&mut self, kind: io::ErrorKind) -> io::Error {
         self.faults += 1;
         kind.into()
@@ -107,7 +121,7 @@ impl Read for Transport {
         match answer & 15 {
             _ if self.ended => return Ok(0),
             0..=7 => {}
-            8 | 9 => return Err(io::ErrorKind::WouldBlock.into()),
+            8 | 9 => return Err(self.block()),
             10 => return Err(io::ErrorKind::Interrupted.into()),
             11 => return Err(self.fault(io::ErrorKind::ConnectionReset)),
             12 => return Err(self.fault(io::ErrorKind::Other)),
@@ -117,7 +131,10 @@ impl Read for Transport {
             }
             14 => {
                 self.faults += 1;
-                return Ok(space.len() + 1);
+                return match self.lies {
+                    true => Ok(space.len() + 1),
+                    false => Err(io::ErrorKind::Other.into()),
+                };
             }
             _ => {
                 if self.may_update() {
@@ -127,7 +144,7 @@ impl Read for Transport {
             }
         }
         if self.to_us.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(self.block());
         }
         let n = size(answer).min(space.len());
         let n = self.to_us.read(&mut space[..n])?;
@@ -146,7 +163,7 @@ impl Write for Transport {
         assert!(!bytes.is_empty(), "a write of nothing");
         let answer = self.script.next().unwrap_or(0xf0);
         let n = match answer & 15 {
-            8 | 9 => return Err(io::ErrorKind::WouldBlock.into()),
+            8 | 9 => return Err(self.block()),
             10 => return Err(io::ErrorKind::Interrupted.into()),
             11 => return Err(self.fault(io::ErrorKind::BrokenPipe)),
             12 => return Err(self.fault(io::ErrorKind::Other)),
@@ -170,7 +187,7 @@ impl Write for Transport {
     fn flush(&mut self) -> io::Result<()> {
         self.called();
         match self.script.next().unwrap_or(0) & 15 {
-            9 => return Err(io::ErrorKind::WouldBlock.into()),
+            9 => return Err(self.block()),
             10 => return Err(io::ErrorKind::Interrupted.into()),
             11 => return Err(self.fault(io::ErrorKind::BrokenPipe)),
             12 => return Err(self.fault(io::ErrorKind::Other)),
@@ -181,9 +198,57 @@ impl Write for Transport {
     }
 }
 
+fn polled<R>(result: io::Result<R>) -> Poll<io::Result<R>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = vec![0; space.remaining()];
+        polled(self.read(&mut bytes)).map_ok(|n| space.put_slice(&bytes[..n]))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        polled(self.write(bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        polled(self.write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        !self.wants_flush
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        polled(self.flush())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        polled(self.flush())
+    }
+}
+
 /// Both users' words.
 struct World {
-    stream: Stream<Nested, Transport>,
+    stream: Adapter<Transport>,
     randomness: u64,
     written: Vec<u8>,
     read: Vec<u8>,
@@ -209,14 +274,16 @@ pub fn run(data: &[u8]) {
         to_us: VecDeque::new(),
         held: Vec::new(),
         wants_flush: bit(ways, 1),
+        lies: !bit(ways, 2),
         ended: false,
         calls: 0,
+        blocked: false,
         faults: 0,
         updates: 15,
     };
     transport.pump();
     let mut world = World {
-        stream: Stream::new(machine, transport),
+        stream: Adapter::new(bit(ways, 2), machine, transport),
         randomness,
         written: Vec::new(),
         read: Vec::new(),
@@ -237,11 +304,20 @@ pub fn run(data: &[u8]) {
 
 impl World {
     /// A call of the user, under its own randomness.
-    fn call<R>(&mut self, call: impl FnOnce(&mut Stream<Nested, Transport>) -> R) -> R {
-        self.stream.transport_mut().calls = 0;
+    fn call<R>(
+        &mut self,
+        call: impl FnOnce(&mut Adapter<Transport>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let transport = self.stream.transport_mut();
+        (transport.calls, transport.blocked) = (0, false);
         let before = crypto::swap(self.randomness);
         let result = call(&mut self.stream);
         self.randomness = crypto::swap(before);
+        if let Err(error) = &result {
+            // Who is told to wait will be woken.
+            let waits = error.kind() == io::ErrorKind::WouldBlock;
+            assert!(!waits || self.stream.transport().blocked, "nobody blocked");
+        }
         result
     }
 
@@ -251,14 +327,17 @@ impl World {
 
     fn act(&mut self, what: u8, much: u8) {
         match what & 15 {
-            0 => _ = self.call(Stream::handshake),
+            0 => _ = self.call(Adapter::handshake),
             1..=3 => self.read(size(much)),
             4..=6 => self.write(size(much)),
-            7 | 8 => _ = self.call(Write::flush),
+            7 | 8 => _ = self.call(Adapter::flush),
             9 => self.buffered(size(much)),
             10 | 11 if self.stream.transport_mut().may_update() => {
                 let layer = if bit(what, 0) { Layer::Outer } else { Layer::Inner };
-                let _ = self.call(|s| s.machine_mut().update_keys(layer, bit(much, 0)));
+                let updated = |s: &mut Adapter<Transport>| {
+                    Ok(s.machine_mut().update_keys(layer, bit(much, 0))?)
+                };
+                let _ = self.call(updated);
             }
             12 | 13 => self.peer_write(size(much)),
             14 if much & 7 == 0 => {
@@ -267,13 +346,13 @@ impl World {
             }
             14 if much & 7 == 1 => {
                 self.shut = true;
-                let _ = self.call(Stream::close_write);
+                let _ = self.call(Adapter::close_write);
             }
             14 if much & 7 == 2 => {
                 self.shut = true;
                 // It may have been in the handshake, and it asks for nothing more.
                 self.gave_up = true;
-                let _ = self.call(Stream::close);
+                let _ = self.call(Adapter::close);
             }
             _ if self.stream.transport_mut().may_update() => {
                 self.peer().with(|p| _ = p.update_keys(Layer::Inner, true));
@@ -291,11 +370,8 @@ impl World {
     }
 
     fn buffered(&mut self, most: usize) {
-        let Ok(bytes) = self.call(|s| s.fill_buf().map(<[u8]>::to_vec)) else { return };
-        let n = most.min(bytes.len());
-        self.call(|s| s.consume(n));
-        if n > 0 || bytes.is_empty() {
-            self.took(&bytes[..n]);
+        if let Ok(bytes) = self.call(|s| s.read_buffered(most)) {
+            self.took(&bytes);
         }
     }
 
@@ -340,7 +416,7 @@ impl World {
             let before = (self.read.len(), self.stream.transport().to_us.len());
             // The errors of before are told now, each once.
             for _ in 0..faults + 2 {
-                if self.call(Write::flush).is_ok() {
+                if self.call(Adapter::flush).is_ok() {
                     break;
                 }
             }

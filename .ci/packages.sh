@@ -10,6 +10,14 @@ want perl perl
 want make make
 # libFuzzer is C++.
 want g++ g++
+# Peers of tests/peers.
+want go golang-go
+want haproxy haproxy
+want java openjdk-17-jdk-headless
+want nginx nginx-light
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
+want socat socat
+want stunnel stunnel4
 if ((${#missing[@]})); then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

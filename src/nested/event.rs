@@ -13,7 +13,8 @@ pub enum Event {
     /// The inner layer ended cleanly, but the transport then ended without the host's
     /// close_notify. The inner data is complete all the same.
     OuterUnclean,
-    /// Both sides have closed every layer.
+    /// Both sides have closed every layer; or the inner one, and the transport has ended
+    /// ([`Event::OuterUnclean`]).
     Closed,
 }
 

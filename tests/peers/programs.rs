@@ -5,18 +5,17 @@ use std::process::Command;
 
 use crate::peer::Can;
 use crate::process::Process;
-use crate::table::say;
 use crate::tools;
 
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/programs").join(name)
 }
 
-/// Whether `program` is there; where it is not, says so. Nobody is asked to install these.
+/// Whether `program`, which has its own way to tell its version, is there; says so if not.
 pub(crate) fn have(program: &str, version: &[&str]) -> bool {
     let found = Command::new(program).args(version).output().is_ok();
     if !found {
-        say(&format!("SKIPPED: {program} is not installed"));
+        tools::skip(&format!("{program} is not installed"));
     }
     found
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nested_tls::Role;
 use rustls::client::{Resumption, Tls12Resumption};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
@@ -17,6 +17,7 @@ use rustls::{
     SupportedProtocolVersion, version,
 };
 
+use crate::crypto;
 use crate::identity::{Particular, Refusal, Resolver, Verifier, Witness};
 use crate::options::Options;
 use crate::sessions::Sessions;
@@ -132,7 +133,7 @@ fn server(
     } else {
         config.ticketer = shared
             .ticketer
-            .get_or_insert_with(|| ring::Ticketer::new().expect("randomness"))
+            .get_or_insert_with(|| crypto::Ticketer::new().expect("randomness"))
             .clone();
     }
     Ok(Role::server(config))
@@ -154,7 +155,7 @@ fn fragment(options: &Options) -> Option<usize> {
 }
 
 fn provider(options: &Options) -> Result<CryptoProvider, String> {
-    let mut provider = ring::default_provider();
+    let mut provider = crypto::default_provider();
     if !options.curves.is_empty() {
         let known = provider.kx_groups;
         provider.kx_groups = options

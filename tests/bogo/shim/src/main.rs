@@ -19,6 +19,10 @@ use std::process::exit;
 
 use config::Shared;
 use options::Options;
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as crypto;
+#[cfg(not(feature = "aws-lc-rs"))]
+use rustls::crypto::ring as crypto;
 
 /// What the runner takes for "this shim can't do that".
 const UNIMPLEMENTED: i32 = 89;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use nested_tls::Role;
 use nested_tls::identity::{Pin, Pinned};
-use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, Connection, ProtocolVersion, ServerConfig, ServerConnection,
     SupportedProtocolVersion,
 };
 
+use crate::crypto;
+
 /// The near end's role and the far end itself, which is rustls alone.
 pub fn pair(near_is_server: bool, version: &'static SupportedProtocolVersion) -> (Role, Far) {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(crypto::default_provider());
     let made = rcgen::generate_simple_self_signed(["host".to_owned()]).expect("a certificate");
     let certificate: CertificateDer<'static> = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());

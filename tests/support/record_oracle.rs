@@ -451,12 +451,13 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
         (Invalid(InvalidMessage::TrailingData(_)), None) => true,
         // RFC 8446 §5.4: no handshake or alert record without content: unexpected_message.
         (Invalid(InvalidMessage::InvalidEmptyPayload), _) => true,
-        // Rules of ours on floods: what has no data in it does not make up for more of it.
+        // Rules of ours on floods: what has no data in it does not make up for more of it. rustls
+        // goes on, to whatever comes behind.
         (
             Misbehaved(
                 PeerMisbehaved::TooManyKeyUpdateRequests | PeerMisbehaved::TooManyEmptyFragments,
             ),
-            None,
+            _,
         ) => true,
         // RFC 8446 §5.1: nothing may follow a KeyUpdate in its record, whatever is in it.
         (Misbehaved(PeerMisbehaved::KeyEpochWithPendingFragment), Some(Invalid(_))) => true,

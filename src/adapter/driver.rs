@@ -172,8 +172,6 @@ pub(super) struct State {
     starved: bool,
     /// An error of the transport that could not be told when it came, for the next writing call.
     deferred: Option<io::Error>,
-    /// Nothing more can be sent, so that a shutdown goes on to the transport.
-    given_up: bool,
     /// Both directions of the innermost layer had ended before the rest was closed.
     courtesy: bool,
 }
@@ -181,23 +179,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new() -> Self {
         // A transport that is taken over may hold something back.
-        Self {
-            unflushed: true,
-            owed: false,
-            starved: false,
-            deferred: None,
-            given_up: false,
-            courtesy: false,
-        }
-    }
-
-    pub(super) fn given_up(&self) -> bool {
-        self.given_up
-    }
-
-    pub(super) fn give_up(&mut self, error: io::Error) {
-        self.given_up = true;
-        self.defer(error);
+        Self { unflushed: true, owed: false, starved: false, deferred: None, courtesy: false }
     }
 
     /// Close every layer of the machine.

@@ -25,6 +25,8 @@ pub struct Stream<P, T> {
     machine: P,
     transport: T,
     state: State,
+    /// Nothing more can be sent, so that a shutdown goes on to the transport.
+    given_up: bool,
     wakers: Wakers,
 }
 
@@ -32,7 +34,7 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> Stream<P, T> {
     /// A stream that has done nothing yet: its handshakes happen in [`Stream::handshake`], or with
     /// the first bytes read or written.
     pub fn new(machine: P, transport: T) -> Self {
-        Self { machine, transport, state: State::new(), wakers: Wakers::new() }
+        Self { machine, transport, state: State::new(), given_up: false, wakers: Wakers::new() }
     }
 
     /// A stream whose handshakes are complete, whatever the roles.
@@ -151,8 +153,8 @@ impl<T> Stream<Session, T> {
     /// # Errors
     /// As [`Session::nest`]. The transport is closed then.
     pub fn nest<F: Framing>(self, inner: Role, framing: F) -> Result<Stream<Nested<F>, T>, Error> {
-        let Self { machine, transport, state, wakers } = self;
-        Ok(Stream { machine: machine.nest(inner, framing)?, transport, state, wakers })
+        let Self { machine, transport, state, given_up, wakers } = self;
+        Ok(Stream { machine: machine.nest(inner, framing)?, transport, state, given_up, wakers })
     }
 }
 
@@ -162,10 +164,12 @@ impl<F: Framing, T> Stream<Nested<F>, T> {
     /// # Errors
     /// Gives the stream back while the inner layer has not ended.
     pub fn into_outer(self) -> Result<Stream<Session, T>, Box<Self>> {
-        let Self { machine, transport, state, wakers } = self;
+        let Self { machine, transport, state, given_up, wakers } = self;
         match machine.into_outer() {
-            Ok(machine) => Ok(Stream { machine, transport, state, wakers }),
-            Err(machine) => Err(Box::new(Self { machine: *machine, transport, state, wakers })),
+            Ok(machine) => Ok(Stream { machine, transport, state, given_up, wakers }),
+            Err(machine) => {
+                Err(Box::new(Self { machine: *machine, transport, state, given_up, wakers }))
+            }
         }
     }
 }
@@ -263,9 +267,10 @@ impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<P, T> {
     /// that failed. Never waits for the peer.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.state.given_up() {
+        if !this.given_up {
             if let Err(error) = ready!(this.poll_close(cx)) {
-                this.state.give_up(error);
+                this.given_up = true;
+                this.state.defer(error);
             }
         }
         let cx = &mut this.wakers.join(Side::Writer, cx);

@@ -181,6 +181,19 @@ fn only(work: &str, who: &str, count: u64) {
         (0..count).for_each(|_| shake());
         return;
     }
+    if work.contains("loopback") {
+        let mut sockets: Box<dyn Sockets> = match (work.contains("tokio"), who == NESTED) {
+            (true, true) => Box::new(sockets::tokio_nested()),
+            (true, false) => Box::new(sockets::tokio_stacked()),
+            (false, true) => Box::new(sockets::blocking_nested()),
+            (false, false) => Box::new(sockets::blocking_stacked()),
+        };
+        match work.contains("echo") {
+            true => sockets.echo(&[7; 256], count as usize),
+            false => sockets.bulk(&[7; 1 << 16], count as usize),
+        }
+        return;
+    }
     let (_, mut contestant) =
         contestants::in_memory().into_iter().find(|(name, _)| named(name)).unwrap();
     if work == ECHO {

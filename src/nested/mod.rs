@@ -229,11 +229,12 @@ impl<F: Framing> Nested<F> {
 
     /// One step of the inner layer with its input.
     fn advance_inner(&mut self) -> Result<Progress, Error> {
-        let phase = self.current_phase();
-        let session = &mut self.session;
-        if session.inbound.plain.len() >= session.limits.plaintext {
+        let inbound = &self.session.inbound;
+        if inbound.inner.is_empty() || inbound.plain.len() >= self.session.limits.plaintext {
             return Ok(Progress::None);
         }
+        let phase = self.current_phase();
+        let session = &mut self.session;
         let parts = session.inbound.parts();
         let step = self.inner.advance(
             parts.bytes,
@@ -277,7 +278,7 @@ impl<F: Framing> Nested<F> {
 
     /// One step of the framing with its input; whether it moved.
     fn unwrap(&mut self) -> Result<bool, Error> {
-        if self.at_end() {
+        if self.session.inbound.carried.is_empty() || self.at_end() {
             return Ok(false);
         }
         let session = &mut self.session;
@@ -452,7 +453,9 @@ impl<F: Framing> Machine for Nested<F> {
                 self.session.starved = false;
                 break;
             }
-            if self.session.advance(self.current_phase())? == Progress::None {
+            if self.session.inbound.outer.is_empty()
+                || self.session.advance(self.current_phase())? == Progress::None
+            {
                 self.session.starved = true;
                 break;
             }
@@ -503,18 +506,22 @@ impl<F: Framing> Machine for Nested<F> {
         }
         let fragment = self.inner_fragment();
         let mut taken = 0;
-        while taken < data.len() && self.queued() < self.session.limits.wire_out {
+        while taken < data.len() {
             let rest = data.get(taken..).unwrap_or_default();
             let room = fragment.saturating_sub(self.unsealed.len());
+            let full = self.queued() >= self.session.limits.wire_out;
             match rest.split_at_checked(room) {
-                Some((filling, _)) => {
+                Some((filling, _)) if !full => {
                     self.seal_inner(filling)?;
                     taken += room;
                 }
-                None => {
+                // What is left of a write after a record that went beyond the mark, which would
+                // cost its user another call, and the transport another packet.
+                None if !full || taken > 0 => {
                     self.keep(rest, fragment);
                     taken += rest.len();
                 }
+                _ => break,
             }
         }
         Ok(taken)

@@ -126,6 +126,8 @@ pub(super) struct Traffic {
     /// How many records one key may seal.
     write_limit: u64,
     max_fragment: usize,
+    /// The bytes that a record adds to its payload.
+    overhead: usize,
     max_message: usize,
     /// The beginning of a post-handshake message that goes on in the next record.
     message: Vec<u8>,
@@ -174,6 +176,7 @@ impl Traffic {
             SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
         };
         Ok(Self {
+            overhead: RECORD_HEADER + encrypter.encrypted_payload_len(0),
             decrypter: decrypter(suite, rx)?,
             encrypter,
             kernel,
@@ -195,7 +198,7 @@ impl Traffic {
 
     /// The bytes that a record adds to its payload.
     pub(super) fn overhead(&self) -> usize {
-        RECORD_HEADER + self.encrypter.encrypted_payload_len(0)
+        self.overhead
     }
 
     /// The largest record that the peer may send: TLS 1.3 lets protection add 256 bytes.

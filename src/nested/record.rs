@@ -282,8 +282,12 @@ impl Traffic {
     }
 
     fn alert(&mut self, payload: &[u8]) -> Result<Opened, Refusal> {
-        let &[level, description] = payload else {
-            return Err(Error::from(InvalidMessage::MessageTooShort).into());
+        let (level, description) = match payload {
+            &[level, description] => (level, description),
+            [] | [_] => return Err(Error::from(InvalidMessage::MessageTooShort).into()),
+            // "alert messages MUST NOT be fragmented across records, and multiple alert messages
+            // MUST NOT be coalesced" <https://www.rfc-editor.org/rfc/rfc8446#section-5.1>
+            _ => return Err(Error::from(InvalidMessage::TrailingData("Alert")).into()),
         };
         let description = AlertDescription::from(description);
         let error = Error::AlertReceived(description);

@@ -19,7 +19,7 @@ use super::role::Role;
 pub(super) struct Connection {
     state: State,
     info: LayerInfo,
-    exporter: Option<Exporter>,
+    exporter: Option<Box<Exporter>>,
     role: Role,
     /// The peer's close_notify has come.
     peer_closed: bool,
@@ -96,6 +96,7 @@ impl Connection {
     ) -> Result<(), Misuse> {
         match &self.exporter {
             Some(exporter) => exporter.export(out, label, context),
+            None if !self.role.exports() => Err(Misuse::ExporterOff),
             None if self.info.version.is_some() => Err(Misuse::ExporterVersion),
             None => Err(Misuse::NotEstablished),
         }
@@ -207,7 +208,7 @@ impl Connection {
             .map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER));
         let (traffic, exporter) =
             handshake.into_traffic(max_fragment, limits.handshake, &mut self.info)?;
-        self.exporter = exporter;
+        self.exporter = exporter.map(Box::new);
         self.state = State::Traffic(Box::new(traffic));
         Ok(())
     }

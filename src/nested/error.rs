@@ -192,6 +192,8 @@ pub enum Misuse {
     /// A label longer than 249 bytes, or more keying material asked for than can be derived: 255
     /// times the length of the suite's hash.
     ExporterLength,
+    /// The layer's role was made without [`Role::with_exporter`](super::Role::with_exporter).
+    ExporterOff,
     /// The layer's protocol version has no exporter that both ends can rely on.
     ExporterVersion,
     /// The layer's protocol version has no KeyUpdate.
@@ -211,6 +213,7 @@ impl fmt::Display for Misuse {
                 write!(f, "{given} bytes were reported where {offered} had been offered")
             }
             Self::ExporterLength => f.write_str("a label, or what is asked for, is too long"),
+            Self::ExporterOff => f.write_str("the layer's role was made without an exporter"),
             Self::ExporterVersion => f.write_str("only TLS 1.3 exports keying material here"),
             Self::KeyUpdateVersion => f.write_str("only TLS 1.3 can update its keys"),
             Self::NotEstablished => f.write_str("the layer is not established"),

@@ -33,7 +33,8 @@ pub(super) struct Handshake {
     seen: usize,
     /// The length of the last record that it has seen.
     last: usize,
-    tap: Arc<Tap>,
+    /// Where the exporter's secret is kept, if it is.
+    tap: Option<Arc<Tap>>,
 }
 
 enum Connection {
@@ -50,20 +51,29 @@ pub(super) enum Step {
 
 impl Handshake {
     pub(super) fn new(role: &Role) -> Result<Self, Error> {
-        let tap;
+        let mut tap = None;
         let connection = match role {
             Role::Client { config, name } => {
-                let mut config = ClientConfig::clone(config.config());
-                tap = Tap::new(config.key_log);
-                config.key_log = tap.clone();
-                let connection = UnbufferedClientConnection::new(Arc::new(config), name.clone());
-                Connection::Client(connection?)
+                let config = match config.exports() {
+                    false => config.config().clone(),
+                    true => {
+                        let mut own = ClientConfig::clone(config.config());
+                        own.key_log = tap.insert(Tap::new(own.key_log)).clone();
+                        Arc::new(own)
+                    }
+                };
+                Connection::Client(UnbufferedClientConnection::new(config, name.clone())?)
             }
             Role::Server { config } => {
-                let mut config = ServerConfig::clone(config.config());
-                tap = Tap::new(config.key_log);
-                config.key_log = tap.clone();
-                Connection::Server(UnbufferedServerConnection::new(Arc::new(config))?)
+                let config = match config.exports() {
+                    false => config.config().clone(),
+                    true => {
+                        let mut own = ServerConfig::clone(config.config());
+                        own.key_log = tap.insert(Tap::new(own.key_log)).clone();
+                        Arc::new(own)
+                    }
+                };
+                Connection::Server(UnbufferedServerConnection::new(config)?)
             }
         };
         Ok(Self { connection, seen: 0, last: 0, tap })
@@ -223,7 +233,7 @@ impl Handshake {
             }
         };
         let ExtractedSecrets { tx, rx } = secrets;
-        let exporter = self.tap.take(kernel.suite());
+        let exporter = self.tap.and_then(|tap| tap.take(kernel.suite()));
         let traffic = Traffic::new(Box::new(kernel), tx, rx, max_fragment, max_message)?;
         Ok((traffic, exporter))
     }

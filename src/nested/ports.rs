@@ -144,8 +144,12 @@ pub trait Ports: sealed::Sealed {
     /// Sent inside the other layer, or signed by what it authenticates, it binds the two together,
     /// so that a host can't splice two connections into one.
     ///
+    /// The layer's role has to be made [`with_exporter`](super::Role::with_exporter): else nothing
+    /// is kept that could be exported.
+    ///
     /// # Errors
     /// [`Misuse::NotEstablished`](super::Misuse::NotEstablished);
+    /// [`Misuse::ExporterOff`](super::Misuse::ExporterOff);
     /// [`Misuse::ExporterVersion`](super::Misuse::ExporterVersion) for TLS 1.2;
     /// [`Misuse::ExporterLength`](super::Misuse::ExporterLength). `out` is of no use then.
     fn export_keying_material(

@@ -14,9 +14,23 @@ use rustls::{ClientConfig, ServerConfig};
 pub struct Prepared<C> {
     given: Arc<C>,
     prepared: Arc<C>,
+    exports: bool,
 }
 
 impl<C> Prepared<C> {
+    /// Keep each connection's exporter secret, for
+    /// [`Ports::export_keying_material`](super::Ports::export_keying_material). Costs each
+    /// connection a copy of the configuration.
+    #[must_use]
+    pub fn with_exporter(mut self) -> Self {
+        self.exports = true;
+        self
+    }
+
+    pub(super) fn exports(&self) -> bool {
+        self.exports
+    }
+
     pub(super) fn config(&self) -> &Arc<C> {
         &self.prepared
     }
@@ -32,7 +46,7 @@ impl From<Arc<ClientConfig>> for Prepared<ClientConfig> {
         config.enable_secret_extraction = true;
         // Early data can be replayed; nothing of the inner layer may ride in it.
         config.enable_early_data = false;
-        Self { given, prepared: Arc::new(config) }
+        Self { given, prepared: Arc::new(config), exports: false }
     }
 }
 
@@ -49,7 +63,7 @@ impl From<Arc<ServerConfig>> for Prepared<ServerConfig> {
         config.max_early_data_size = 0;
         // Data before the client's Finished would leave before the client is authenticated.
         config.send_half_rtt_data = false;
-        Self { given, prepared: Arc::new(config) }
+        Self { given, prepared: Arc::new(config), exports: false }
     }
 }
 
@@ -61,7 +75,8 @@ impl From<ServerConfig> for Prepared<ServerConfig> {
 
 impl<C> Clone for Prepared<C> {
     fn clone(&self) -> Self {
-        Self { given: Arc::clone(&self.given), prepared: Arc::clone(&self.prepared) }
+        let (given, prepared) = (Arc::clone(&self.given), Arc::clone(&self.prepared));
+        Self { given, prepared, exports: self.exports }
     }
 }
 
@@ -99,11 +114,27 @@ impl Role {
         Self::Server { config: config.into() }
     }
 
+    /// The same role with [`Prepared::with_exporter`].
+    #[must_use]
+    pub fn with_exporter(self) -> Self {
+        match self {
+            Self::Client { config, name } => Self::Client { config: config.with_exporter(), name },
+            Self::Server { config } => Self::Server { config: config.with_exporter() },
+        }
+    }
+
     pub(super) fn shares_config(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Client { config: a, .. }, Self::Client { config: b, .. }) => a.same(b),
             (Self::Server { config: a }, Self::Server { config: b }) => a.same(b),
             _ => false,
+        }
+    }
+
+    pub(super) fn exports(&self) -> bool {
+        match self {
+            Self::Client { config, .. } => config.exports(),
+            Self::Server { config } => config.exports(),
         }
     }
 

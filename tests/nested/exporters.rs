@@ -12,6 +12,10 @@ use crate::support::setup::{Mix, Setup, Side};
 
 const LAYERS: [Layer; 2] = [Layer::Outer, Layer::Inner];
 
+fn exporting() -> Setup {
+    Setup { exporter: true, ..Setup::default() }
+}
+
 fn exported(ports: &impl Ports, layer: Layer, label: &[u8], context: &[u8]) -> [u8; 48] {
     let mut out = [0; 48];
     ports.export_keying_material(layer, &mut out, label, context).unwrap();
@@ -21,7 +25,7 @@ fn exported(ports: &impl Ports, layer: Layer, label: &[u8], context: &[u8]) -> [
 #[test]
 fn both_layers_export_what_rustls_does() {
     for mix in Mix::ALL {
-        let setup = Setup::new(Version::Tls13, Version::Tls13, mix);
+        let setup = Setup { mix, ..exporting() };
         let mut pair = Pair::new(setup.nested(Side::Left), setup.glued(Side::Right));
         pair.settle();
         let ours = &pair.left.ports;
@@ -45,7 +49,7 @@ fn both_layers_export_what_rustls_does() {
 
 #[test]
 fn material_stays_after_key_updates_and_closes() {
-    let mut pair = Setup::default().connected();
+    let mut pair = exporting().connected();
     let before = LAYERS.map(|layer| pair.left.ports.tls_exporter(layer).unwrap());
     assert_eq!(LAYERS.map(|layer| pair.right.ports.tls_exporter(layer).unwrap()), before);
     for layer in LAYERS {
@@ -71,18 +75,21 @@ fn what_can_not_be_exported_is_refused() {
         let ErrorKind::Misuse(misuse) = error.kind() else { panic!("{error}") };
         *misuse
     };
-    let fresh = Setup::default().nested(Side::Left);
+    let fresh = exporting().nested(Side::Left);
     for layer in LAYERS {
         assert_eq!(refusal(&fresh, layer, b"l", 1), Misuse::NotEstablished);
     }
-    let new = Setup::new(Version::Tls13, Version::Tls12, Mix::ClientClient).connected();
+    let new = Setup { inner: Version::Tls12, ..exporting() }.connected();
     assert_eq!(refusal(&new.left, Layer::Inner, b"l", 1), Misuse::ExporterVersion);
     assert_eq!(refusal(&new.left, Layer::Outer, &[b'l'; 250], 1), Misuse::ExporterLength);
     assert_eq!(refusal(&new.left, Layer::Outer, b"l", 255 * 64 + 1), Misuse::ExporterLength);
     assert!(new.left.ports.tls_exporter(Layer::Outer).is_ok());
 
-    let setup = Setup::default();
-    let session = setup.session(Side::Left);
+    let silent = Setup::default().connected();
+    for layer in LAYERS {
+        assert_eq!(refusal(&silent.left, layer, b"l", 1), Misuse::ExporterOff);
+    }
+    let session = exporting().session(Side::Left);
     let error = session.ports.tls_exporter(Layer::Inner).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Misuse(Misuse::NotEstablished));
 }
@@ -107,7 +114,7 @@ fn the_users_key_log_gets_what_it_wants() {
     let setup = Setup::default();
     let mut config = pki::outer().client(Version::Tls13);
     config.key_log = log.clone();
-    let role = Role::client(config, pki::outer().name());
+    let role = Role::client(config, pki::outer().name()).with_exporter();
     let left = Machine::new(1, || Session::new(role, Limits::default()).unwrap());
     let mut pair = Pair::new(left, setup.session(Side::Right));
     pair.settle();

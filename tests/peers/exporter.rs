@@ -38,7 +38,7 @@ fn openssl_derives_the_same() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let machine = Session::new(Role::server(config), Limits::default()).unwrap();
+    let machine = Session::new(Role::server(config).with_exporter(), Limits::default()).unwrap();
     let mut stream = Stream::connect(machine, listener.accept().unwrap().0).unwrap();
     let ours = stream.machine().tls_exporter(Layer::Outer).unwrap();
     stream.write_all(b"bound\n").unwrap();

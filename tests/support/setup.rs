@@ -84,6 +84,8 @@ pub struct Setup {
     /// Session tickets sent by TLS 1.3 servers.
     pub tickets: usize,
     pub max_fragment_size: Option<usize>,
+    /// Both ends keep what keying material is exported from.
+    pub exporter: bool,
     /// Cryptography that protects nothing in the place of the real one.
     pub null: Option<Strength>,
 }
@@ -99,6 +101,7 @@ impl Default for Setup {
             mutual: true,
             tickets: 2,
             max_fragment_size: None,
+            exporter: false,
             null: None,
         }
     }
@@ -167,14 +170,18 @@ impl Setup {
         Rng(self.seed ^ if side == Side::Left { 0 } else { 0x5eed << 32 }).next()
     }
 
+    fn role(&self, end: End) -> Role {
+        if self.exporter { end.role().with_exporter() } else { end.role() }
+    }
+
     pub fn session(&self, side: Side) -> Machine<Session> {
         Machine::new(self.seed_of(side), || {
-            Session::new(self.outer_end(side).role(), self.limits).unwrap()
+            Session::new(self.role(self.outer_end(side)), self.limits).unwrap()
         })
     }
 
     pub fn nested_in<F: Framing>(&self, side: Side, framing: F) -> Machine<Nested<F>> {
-        self.session(side).map(|s| s.nest(self.inner_end(side).role(), framing).unwrap())
+        self.session(side).map(|s| s.nest(self.role(self.inner_end(side)), framing).unwrap())
     }
 
     pub fn nested(&self, side: Side) -> Machine<Nested> {

@@ -97,7 +97,7 @@ fn client(
     config.enable_sni = options.host_name.is_some();
     let name = options.host_name.clone().unwrap_or_else(|| "unnamed".into());
     let name = ServerName::try_from(name).map_err(|_| "a host name that is none".to_owned())?;
-    Ok(Role::client(config, name))
+    Ok(Role::client(config, name).with_exporter())
 }
 
 fn server(
@@ -136,7 +136,7 @@ fn server(
             .get_or_insert_with(|| crypto::Ticketer::new().expect("randomness"))
             .clone();
     }
-    Ok(Role::server(config))
+    Ok(Role::server(config).with_exporter())
 }
 
 /// The alerts that BoringSSL's ways to refuse a certificate send.

@@ -436,9 +436,10 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
         // RFC 8446 §5: a protected record has the outer type application_data; an unexpected type
         // is answered by unexpected_message. rustls opens the record as if it had, or takes an
         // alert's type for a record in clear, or says decode_error.
-        (InappropriateMessage { .. }, None | Some(DecryptError)) => true,
+        // Where cryptography is switched off it then finds fault with what is inside.
+        (InappropriateMessage { .. }, None | Some(DecryptError | Invalid(_))) => true,
         (
-            InappropriateMessage { .. } | Invalid(InvalidMessage::InvalidContentType),
+            Invalid(InvalidMessage::InvalidContentType),
             Some(Invalid(InvalidMessage::InvalidContentType | InvalidMessage::InvalidCcs)),
         ) => true,
         // RFC 8446 §5.1 and §5.2 want record_overflow for a length that rustls finds nonsense or

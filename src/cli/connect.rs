@@ -27,6 +27,7 @@ use super::tunnel;
 /// The end of the input closes the inner layer for writing; then the peer is read to its end. If the peer ends first,
 /// the rest of the input is sent as long as the peer keeps the outer layer open, with pauses up to the time limit; input from
 /// a terminal is not waited for.
+/// A reader of the output that leaves ends it quietly, with status 0.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The host of the outer layer
@@ -38,7 +39,7 @@ pub(crate) struct Connect {
     /// Print nothing about a connection that works
     #[arg(long, short)]
     quiet: bool,
-    /// How long each phase may take: TCP, the outer handshake, the inner handshake
+    /// How long each phase may take: TCP, the outer handshake, the inner handshake; what comes after them has no limit
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
     /// Fill what the options of both layers leave open from a CloudHSM client directory, or its configuration

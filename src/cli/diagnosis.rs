@@ -357,6 +357,12 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
             "no application protocol in common",
             format!("see {} on both sides", option(layer, "alpn")),
         ),
+        // A record in clear, most of all, where only sealed ones may stand.
+        Tls::InappropriateMessage { got_type, .. } => failure(
+            "a record that has no place there",
+            "somebody altered the data, or the peer broke the protocol".into(),
+        )
+        .compared("a protected record", format!("one of type {}", u8::from(*got_type))),
         Tls::DecryptError => failure(
             "a record that can't be opened",
             "somebody altered the data, or it is not the peer's".into(),

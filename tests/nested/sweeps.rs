@@ -344,8 +344,8 @@ macro_rules! sweeps {
         #[test]
         fn $name() {
             let setup = Setup::new(Version::$outer, Version::$inner, Mix::$mix);
-            sweep(setup, Layer::Outer, 23);
-            sweep(setup, Layer::Inner, 29);
+            sweep(setup, Layer::Outer, 7);
+            sweep(setup, Layer::Inner, 7);
         }
     )*};
 }

@@ -67,6 +67,11 @@ impl Limits {
         }
     }
 
+    /// The longest frame of a framing, its header included: any record, any message.
+    pub(super) fn frame(&self) -> usize {
+        self.messages.max(self.record)
+    }
+
     /// The most bytes that a machine with these limits buffers at any time, both layers and both
     /// directions together.
     pub const fn total(&self) -> usize {
@@ -75,7 +80,11 @@ impl Limits {
         let unfinished = max(self.handshake, record);
         // Received: plaintext with the record that went beyond its mark; unfinished messages on
         // either layer; the outer plaintext between the layers; one read.
-        let received = self.plaintext + 2 * record + 2 * unfinished + self.messages + self.wire_in;
+        let received = self.plaintext
+            + 2 * record
+            + 2 * unfinished
+            + max(self.messages, record)
+            + self.wire_in;
         // To send: what is queued with the record that went beyond the mark, then the handshake
         // flights or alerts of both layers, which are never refused.
         let to_send = self.wire_out + 2 * record + 2 * unfinished;

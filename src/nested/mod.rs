@@ -290,13 +290,16 @@ impl<F: Framing> Nested<F> {
         if parts.carried.is_empty() {
             return Ok(false);
         }
-        let available = parts.carried.len();
-        let unwrapped = match self.framing.unwrap(parts.carried.of(parts.bytes)) {
+        // Never more than a frame may have: what is too long must not pass where it came at once.
+        let most = session.limits.frame();
+        let available = parts.carried.len().min(most);
+        let shown = Region::new(parts.carried.start, available);
+        let unwrapped = match self.framing.unwrap(shown.of(parts.bytes)) {
             Ok(unwrapped) => unwrapped,
             Err(error) => return Err(self.fail_framing(error)),
         };
         let (skip, len) = match unwrapped {
-            Unwrapped::Incomplete if available < session.limits.messages => return Ok(false),
+            Unwrapped::Incomplete if available < most => return Ok(false),
             Unwrapped::Incomplete => return Err(self.fail_message()),
             Unwrapped::Inner { skip, len } | Unwrapped::Message { skip, len } => (skip, len),
             // Behind plaintext that nobody reads, what comes before the mark is not opened yet.

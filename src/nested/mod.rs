@@ -287,9 +287,6 @@ impl<F: Framing> Nested<F> {
             return Ok(false);
         }
         let parts = session.inbound.parts();
-        if parts.carried.is_empty() {
-            return Ok(false);
-        }
         // Never more than a frame may have: what is too long must not pass where it came at once.
         let most = session.limits.frame();
         let available = parts.carried.len().min(most);

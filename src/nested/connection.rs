@@ -10,15 +10,16 @@ use super::buffer::{Queue, Region};
 use super::error::Misuse;
 use super::exporter::Exporter;
 use super::handshake::{Handshake, Step};
-use super::layer::LayerInfo;
+use super::layer::{Layer, LayerInfo};
 use super::limits::{Limits, MAX_FRAGMENT, RECORD_HEADER};
 use super::record::{self, Opened, Refusal, Traffic};
 use super::role::Role;
+use super::trace::Ledger;
 
 /// One TLS connection.
 pub(super) struct Connection {
     state: State,
-    info: LayerInfo,
+    pub(super) ledger: Ledger,
     exporter: Option<Box<Exporter>>,
     role: Role,
     /// The peer's close_notify has come.
@@ -62,16 +63,21 @@ impl From<Error> for Stop {
 
 impl Connection {
     /// A new connection; a client's first flight is in `out`.
-    pub(super) fn new(role: Role, limits: &Limits, out: &mut Queue) -> Result<Self, Error> {
+    pub(super) fn new(
+        layer: Layer,
+        role: Role,
+        limits: &Limits,
+        out: &mut Queue,
+    ) -> Result<Self, Error> {
         let mut handshake = Handshake::new(&role)?;
-        let mut info = LayerInfo::default();
-        match handshake.advance(&mut [], limits, out, &mut info).1 {
+        let mut ledger = Ledger::new(layer, role.tracer());
+        match handshake.advance(&mut [], limits, out, &mut ledger).1 {
             Err(Stop::Tls(error)) => return Err(error),
             Ok(_) | Err(Stop::Handshake) => {}
         }
         Ok(Self {
             state: State::Handshake(Box::new(handshake)),
-            info,
+            ledger,
             exporter: None,
             role,
             peer_closed: false,
@@ -80,7 +86,7 @@ impl Connection {
     }
 
     pub(super) fn info(&self) -> &LayerInfo {
-        &self.info
+        &self.ledger.info
     }
 
     pub(super) fn role(&self) -> &Role {
@@ -97,7 +103,7 @@ impl Connection {
         match &self.exporter {
             Some(exporter) => exporter.export(out, label, context),
             None if !self.role.exports() => Err(Misuse::ExporterOff),
-            None if self.info.version.is_some() => Err(Misuse::ExporterVersion),
+            None if self.ledger.info.version.is_some() => Err(Misuse::ExporterVersion),
             None => Err(Misuse::NotEstablished),
         }
     }
@@ -143,7 +149,7 @@ impl Connection {
         match &mut self.state {
             State::Handshake(handshake) => {
                 let (used, step) =
-                    handshake.advance(cipher.of_mut(bytes), limits, out, &mut self.info);
+                    handshake.advance(cipher.of_mut(bytes), limits, out, &mut self.ledger);
                 cipher.consume(used);
                 match step {
                     Ok(Step::Complete) => {
@@ -164,9 +170,9 @@ impl Connection {
                     {
                         Ok(None) => return Ok(Progress::None),
                         Ok(Some(len)) => {
-                            self.info.count_in(len);
+                            self.ledger.came(len);
                             let record = Region::new(cipher.start, len);
-                            match traffic.open(record.of_mut(bytes)) {
+                            match traffic.open(record.of_mut(bytes), &mut self.ledger) {
                                 Ok(opened) => {
                                     cipher.consume(len);
                                     return Ok(match opened {
@@ -207,9 +213,10 @@ impl Connection {
             .max_fragment_size()
             .map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER));
         let (traffic, exporter) =
-            handshake.into_traffic(max_fragment, limits.handshake, &mut self.info)?;
+            handshake.into_traffic(max_fragment, limits.handshake, &mut self.ledger.info)?;
         self.exporter = exporter.map(Box::new);
         self.state = State::Traffic(Box::new(traffic));
+        self.ledger.established();
         Ok(())
     }
 
@@ -217,7 +224,7 @@ impl Connection {
     /// close_notify has ended what this side says.
     pub(super) fn fail(&mut self, alert: AlertDescription, out: &mut Queue) {
         if let (State::Traffic(traffic), false) = (&mut self.state, self.closed) {
-            traffic.alert_record(alert, out, &mut self.info);
+            traffic.alert_record(alert, out, &mut self.ledger);
         }
         self.state = State::Failed;
     }
@@ -226,7 +233,7 @@ impl Connection {
     pub(super) fn close(&mut self, out: &mut Queue) {
         if let (State::Traffic(traffic), false) = (&mut self.state, self.closed) {
             self.closed = true;
-            traffic.alert_record(AlertDescription::CloseNotify, out, &mut self.info);
+            traffic.alert_record(AlertDescription::CloseNotify, out, &mut self.ledger);
         }
     }
 
@@ -254,7 +261,7 @@ impl Connection {
         let (first, second) = (chunks.next().unwrap_or_default(), chunks.next());
         if second.is_none() && first.len() <= record::PIECE.min(max) {
             if !first.is_empty() {
-                traffic.seal_data(OutboundChunks::Single(first), out, &mut self.info)?;
+                traffic.seal_data(OutboundChunks::Single(first), out, &mut self.ledger)?;
             }
             return Ok(first.len());
         }
@@ -262,7 +269,7 @@ impl Connection {
         let chunks = iter::once(first).chain(second).chain(chunks);
         let (count, len) = record::gather(chunks, max, &mut pieces);
         let pieces = pieces.get(..count).unwrap_or_default();
-        traffic.seal_data(OutboundChunks::new(pieces), out, &mut self.info)?;
+        traffic.seal_data(OutboundChunks::new(pieces), out, &mut self.ledger)?;
         Ok(len)
     }
 
@@ -273,7 +280,7 @@ impl Connection {
 
     pub(super) fn answer(&mut self, out: &mut Queue) -> Result<(), Error> {
         match &mut self.state {
-            State::Traffic(traffic) if !self.closed => traffic.answer(out, &mut self.info),
+            State::Traffic(traffic) if !self.closed => traffic.answer(out, &mut self.ledger),
             _ => Ok(()),
         }
     }

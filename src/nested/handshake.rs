@@ -25,6 +25,7 @@ use super::layer::LayerInfo;
 use super::limits::{Limits, RECORD_HEADER};
 use super::record::{self, Traffic};
 use super::role::Role;
+use super::trace::{Direction, Ledger};
 
 /// A handshake under way.
 pub(super) struct Handshake {
@@ -87,12 +88,12 @@ impl Handshake {
         input: &mut [u8],
         limits: &Limits,
         out: &mut Queue,
-        info: &mut LayerInfo,
+        ledger: &mut Ledger,
     ) -> (usize, Result<Step, Stop>) {
         let mut used = 0;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
-            let (discard, done) = self.step(rest, out, info);
+            let (discard, done) = self.step(rest, out, ledger);
             used += discard;
             self.seen -= discard.min(self.seen);
             match done {
@@ -102,10 +103,10 @@ impl Handshake {
                 Err(error) => {
                     let rest = input.get_mut(used..).unwrap_or_default();
                     let before = out.len();
-                    self.drain_alert(rest, out, info);
+                    self.drain_alert(rest, out, ledger);
                     // rustls has no word for some of what peers do wrong.
                     if out.len() == before && !matches!(error, Error::AlertReceived(_)) {
-                        self.refuse(rest, out, info);
+                        self.refuse(rest, out, ledger);
                     }
                     return (used, Err(error.into()));
                 }
@@ -115,7 +116,8 @@ impl Handshake {
             let stop =
                 match record::length(rest.get(self.seen..).unwrap_or_default(), limits.record) {
                     Ok(Some(len)) => {
-                        info.count_in(len);
+                        let record = rest.get(self.seen..self.seen + len);
+                        ledger.handshake(Direction::Received, record.unwrap_or_default());
                         self.seen += len;
                         self.last = len;
                         continue;
@@ -126,7 +128,7 @@ impl Handshake {
                     Ok(None) => Stop::Handshake,
                     Err(error) => error.into(),
                 };
-            self.refuse(rest, out, info);
+            self.refuse(rest, out, ledger);
             return (used, Err(stop));
         }
     }
@@ -139,7 +141,7 @@ impl Handshake {
     /// Have rustls send an alert for something that it shall not see, or that it has none for. The
     /// keys for one are its own, so it is shown a header that makes no sense: decode_error. That
     /// stands in the place of the last record, which may be the one without an alert, and behind it.
-    fn refuse(&mut self, input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
+    fn refuse(&mut self, input: &mut [u8], out: &mut Queue, ledger: &mut Ledger) {
         const NONSENSE: [u8; RECORD_HEADER] = [0xff; RECORD_HEADER];
         let mut seen = input.get(..self.seen).unwrap_or_default().to_vec();
         let last = seen.len().saturating_sub(self.last);
@@ -151,7 +153,7 @@ impl Handshake {
         let before = out.len();
         // Whole messages in front come first. There are few, or they go without an alert.
         for _ in 0..8 {
-            let (discard, _) = self.step(&mut seen, out, info);
+            let (discard, _) = self.step(&mut seen, out, ledger);
             seen.drain(..discard.min(seen.len()));
             self.seen = seen.len();
             if out.len() != before {
@@ -165,12 +167,12 @@ impl Handshake {
         &mut self,
         input: &mut [u8],
         out: &mut Queue,
-        info: &mut LayerInfo,
+        ledger: &mut Ledger,
     ) -> (usize, Result<Option<Step>, Error>) {
         let input = input.get_mut(..self.seen).unwrap_or_default();
         let (discard, done) = match &mut self.connection {
-            Connection::Client(c) => act(c.process_tls_records(input), out, info),
-            Connection::Server(c) => act(c.process_tls_records(input), out, info),
+            Connection::Client(c) => act(c.process_tls_records(input), out, ledger),
+            Connection::Server(c) => act(c.process_tls_records(input), out, ledger),
         };
         // A server may write before the client's Finished has come.
         let handshaking = match &self.connection {
@@ -185,10 +187,10 @@ impl Handshake {
 
     /// rustls hands out the alert for an error only when it is called once more; never more often
     /// than it has something to send, or it would meet the same error again.
-    fn drain_alert(&mut self, mut input: &mut [u8], out: &mut Queue, info: &mut LayerInfo) {
+    fn drain_alert(&mut self, mut input: &mut [u8], out: &mut Queue, ledger: &mut Ledger) {
         while self.wants_write() {
             let before = out.len();
-            let (discard, _) = self.step(input, out, info);
+            let (discard, _) = self.step(input, out, ledger);
             self.seen -= discard.min(self.seen);
             input = input.get_mut(discard..).unwrap_or_default();
             if out.len() == before {
@@ -242,7 +244,7 @@ impl Handshake {
 fn act<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     out: &mut Queue,
-    info: &mut LayerInfo,
+    ledger: &mut Ledger,
 ) -> (usize, Result<Option<Step>, Error>) {
     let UnbufferedStatus { discard, state } = status;
     let done = match state {
@@ -255,7 +257,7 @@ fn act<Data>(
             match data.encode(&mut record) {
                 Ok(len) => {
                     record.truncate(len);
-                    count_records(&record, info);
+                    count_records(&record, ledger);
                     out.push(record);
                     Ok(None)
                 }
@@ -274,10 +276,11 @@ fn act<Data>(
     (discard, done)
 }
 
-fn count_records(mut bytes: &[u8], info: &mut LayerInfo) {
+fn count_records(mut bytes: &[u8], ledger: &mut Ledger) {
     while let Ok(Some(len)) = record::length(bytes, usize::MAX) {
-        info.count_out(len);
-        bytes = bytes.get(len..).unwrap_or_default();
+        let (record, behind) = bytes.split_at(len);
+        ledger.handshake(Direction::Sent, record);
+        bytes = behind;
     }
 }
 

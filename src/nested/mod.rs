@@ -19,6 +19,7 @@ mod ports;
 mod record;
 mod role;
 mod session;
+mod trace;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -39,6 +40,7 @@ pub use phase::Phase;
 pub use ports::{Plaintext, Ports, Readiness};
 pub use role::{Prepared, Role};
 pub use session::Session;
+pub use trace::{Direction, Traced, Tracer};
 
 /// What a waiting message takes beside its bytes, so that empty ones have a bound, too.
 const MESSAGE_OVERHEAD: usize = size_of::<Bytes>();
@@ -67,7 +69,7 @@ impl<F: Framing> Nested<F> {
     fn new(session: Session, role: Role, framing: F) -> Result<Self, Error> {
         let mut inner_sealed = Queue::default();
         let phase = session.current_phase();
-        let inner = Connection::new(role, &session.limits, &mut inner_sealed)
+        let inner = Connection::new(Layer::Inner, role, &session.limits, &mut inner_sealed)
             .map_err(|error| Error::new(Layer::Inner, phase, error))?;
         let mut nested = Self {
             session,
@@ -224,7 +226,12 @@ impl<F: Framing> Nested<F> {
     fn fail_inner_in(&mut self, phase: Phase, kind: impl Into<ErrorKind>) -> Error {
         self.carry();
         self.session.shut(phase);
-        self.session.fail(Layer::Inner, phase, kind)
+        let first = self.session.failure.is_none();
+        let error = self.session.fail(Layer::Inner, phase, kind);
+        if first {
+            self.inner.ledger.failed(&error);
+        }
+        error
     }
 
     /// One step of the inner layer with its input.

@@ -19,8 +19,8 @@ use rustls::{
 pub(super) use super::buffer::PIECE;
 use super::buffer::Queue;
 use super::handshake::Kernel;
-use super::layer::LayerInfo;
 use super::limits::{MAX_FRAGMENT, MAX_HANDSHAKE, MAX_RECORD, RECORD_HEADER};
+use super::trace::Ledger;
 
 /// Sequence numbers must not wrap; nothing is sealed or opened beyond this one.
 /// <https://www.rfc-editor.org/rfc/rfc8446#section-5.3>
@@ -218,7 +218,11 @@ impl Traffic {
     }
 
     /// Open `record`, a whole one with its header, in place.
-    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Opened, Refusal> {
+    pub(super) fn open(
+        &mut self,
+        record: &mut [u8],
+        ledger: &mut Ledger,
+    ) -> Result<Opened, Refusal> {
         let (base, len) = (record.as_ptr() as usize, record.len());
         let Some((&mut [typ, major, minor, ..], payload)) =
             record.split_first_chunk_mut::<RECORD_HEADER>()
@@ -237,9 +241,13 @@ impl Traffic {
             return Err(Error::DecryptError.into());
         }
         let opaque = InboundOpaqueMessage::new(typ, version, payload);
-        let plain = self.decrypter.decrypt(opaque, self.read_sequence)?;
+        let plain = self
+            .decrypter
+            .decrypt(opaque, self.read_sequence)
+            .inspect_err(|_| ledger.unopened(len))?;
         self.read_sequence += 1;
         let (typ, payload) = (plain.typ, plain.payload);
+        ledger.opened(typ, payload, len);
         if payload.len() > MAX_FRAGMENT {
             return Err(Error::PeerSentOversizedRecord.into());
         }
@@ -412,19 +420,19 @@ impl Traffic {
     }
 
     /// Send the answers that are due.
-    pub(super) fn answer(&mut self, out: &mut Queue, info: &mut LayerInfo) -> Result<(), Error> {
+    pub(super) fn answer(&mut self, out: &mut Queue, ledger: &mut Ledger) -> Result<(), Error> {
         if core::mem::take(&mut self.owed.no_renegotiation) {
             const WARNING: u8 = 1;
             let alert = [WARNING, AlertDescription::NoRenegotiation.into()];
-            self.seal(ContentType::Alert, OutboundChunks::Single(&alert), out, info)?;
+            self.seal_control(ContentType::Alert, &alert, out, ledger)?;
         }
         // A request must be answered by a KeyUpdate that is none.
         // <https://www.rfc-editor.org/rfc/rfc8446#section-4.6.3>
         if core::mem::take(&mut self.owed.key_update) {
-            self.key_update_record(false, out, info)?;
+            self.key_update_record(false, out, ledger)?;
         }
         if core::mem::take(&mut self.owed.key_update_request) {
-            self.key_update_record(true, out, info)?;
+            self.key_update_record(true, out, ledger)?;
         }
         Ok(())
     }
@@ -443,10 +451,10 @@ impl Traffic {
         &mut self,
         request: bool,
         out: &mut Queue,
-        info: &mut LayerInfo,
+        ledger: &mut Ledger,
     ) -> Result<(), Error> {
         let body = [HandshakeType::KeyUpdate.into(), 0, 0, 1, u8::from(request)];
-        self.seal(ContentType::Handshake, OutboundChunks::Single(&body), out, info)?;
+        self.seal_control(ContentType::Handshake, &body, out, ledger)?;
         let (sequence, secrets) = self.kernel.next_tx()?;
         self.encrypter = encrypter(self.suite, secrets)?;
         self.write_sequence = sequence;
@@ -462,29 +470,41 @@ impl Traffic {
         &mut self,
         payload: OutboundChunks<'_>,
         out: &mut Queue,
-        info: &mut LayerInfo,
+        ledger: &mut Ledger,
     ) -> Result<(), Error> {
-        self.answer(out, info)?;
+        self.answer(out, ledger)?;
         if self.is_tls13() {
             if self.write_sequence > 0 && self.write_sequence + 1 >= self.write_limit {
-                self.key_update_record(false, out, info)?;
+                self.key_update_record(false, out, ledger)?;
             }
         } else if self.write_sequence + LAST_WORDS >= self.write_limit {
             return Err(Error::EncryptError);
         }
-        self.seal(ContentType::ApplicationData, payload, out, info)
+        self.seal(ContentType::ApplicationData, payload, out, ledger)
     }
 
     pub(super) fn alert_record(
         &mut self,
         description: AlertDescription,
         out: &mut Queue,
-        info: &mut LayerInfo,
+        ledger: &mut Ledger,
     ) {
         let level = if description == AlertDescription::CloseNotify { 1 } else { 2 };
         let alert = [level, description.into()];
         // An alert that can't be sealed leaves the peer with a cut connection, which it reports.
-        let _ = self.seal(ContentType::Alert, OutboundChunks::Single(&alert), out, info);
+        let _ = self.seal_control(ContentType::Alert, &alert, out, ledger);
+    }
+
+    fn seal_control(
+        &mut self,
+        typ: ContentType,
+        payload: &[u8],
+        out: &mut Queue,
+        ledger: &mut Ledger,
+    ) -> Result<(), Error> {
+        self.seal(typ, OutboundChunks::Single(payload), out, ledger)?;
+        ledger.sealed_control(typ, payload);
+        Ok(())
     }
 
     fn seal(
@@ -492,7 +512,7 @@ impl Traffic {
         typ: ContentType,
         payload: OutboundChunks<'_>,
         out: &mut Queue,
-        info: &mut LayerInfo,
+        ledger: &mut Ledger,
     ) -> Result<(), Error> {
         if self.write_sequence >= LAST_SEQUENCE {
             return Err(Error::EncryptError);
@@ -500,7 +520,7 @@ impl Traffic {
         let sealed = self.encrypter.encrypt(message(typ, payload), self.write_sequence)?;
         self.write_sequence += 1;
         let record = sealed.encode();
-        info.count_out(record.len());
+        ledger.sealed(typ, record.len());
         out.push(record);
         Ok(())
     }

@@ -6,6 +6,8 @@ use core::fmt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
+use super::trace::Tracer;
+
 /// A layer's configuration with what the record path needs, prepared once, cheap to clone.
 ///
 /// Preparing copies the configuration it is given and changes the copy in two ways: traffic secrets
@@ -15,6 +17,7 @@ pub struct Prepared<C> {
     given: Arc<C>,
     prepared: Arc<C>,
     exports: bool,
+    tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl<C> Prepared<C> {
@@ -24,6 +27,13 @@ impl<C> Prepared<C> {
     #[must_use]
     pub fn with_exporter(mut self) -> Self {
         self.exports = true;
+        self
+    }
+
+    /// Tell `tracer` of each record of each connection, in this layer.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracer = Some(tracer);
         self
     }
 
@@ -46,7 +56,7 @@ impl From<Arc<ClientConfig>> for Prepared<ClientConfig> {
         config.enable_secret_extraction = true;
         // Early data can be replayed; nothing of the inner layer may ride in it.
         config.enable_early_data = false;
-        Self { given, prepared: Arc::new(config), exports: false }
+        Self { given, prepared: Arc::new(config), exports: false, tracer: None }
     }
 }
 
@@ -63,7 +73,7 @@ impl From<Arc<ServerConfig>> for Prepared<ServerConfig> {
         config.max_early_data_size = 0;
         // Data before the client's Finished would leave before the client is authenticated.
         config.send_half_rtt_data = false;
-        Self { given, prepared: Arc::new(config), exports: false }
+        Self { given, prepared: Arc::new(config), exports: false, tracer: None }
     }
 }
 
@@ -76,7 +86,7 @@ impl From<ServerConfig> for Prepared<ServerConfig> {
 impl<C> Clone for Prepared<C> {
     fn clone(&self) -> Self {
         let (given, prepared) = (Arc::clone(&self.given), Arc::clone(&self.prepared));
-        Self { given, prepared, exports: self.exports }
+        Self { given, prepared, exports: self.exports, tracer: self.tracer.clone() }
     }
 }
 
@@ -120,6 +130,24 @@ impl Role {
         match self {
             Self::Client { config, name } => Self::Client { config: config.with_exporter(), name },
             Self::Server { config } => Self::Server { config: config.with_exporter() },
+        }
+    }
+
+    /// The same role with [`Prepared::traced_by`].
+    #[must_use]
+    pub fn traced_by(self, tracer: Arc<dyn Tracer>) -> Self {
+        match self {
+            Self::Client { config, name } => {
+                Self::Client { config: config.traced_by(tracer), name }
+            }
+            Self::Server { config } => Self::Server { config: config.traced_by(tracer) },
+        }
+    }
+
+    pub(super) fn tracer(&self) -> Option<Arc<dyn Tracer>> {
+        match self {
+            Self::Client { config, .. } => config.tracer.clone(),
+            Self::Server { config } => config.tracer.clone(),
         }
     }
 

@@ -48,7 +48,7 @@ impl Session {
     pub fn new(role: Role, limits: Limits) -> Result<Self, Error> {
         let mut sealed = Queue::default();
         let limits = limits.at_least_one();
-        let connection = Connection::new(role, &limits, &mut sealed)
+        let connection = Connection::new(Layer::Outer, role, &limits, &mut sealed)
             .map_err(|error| Error::new(Layer::Outer, Phase::OuterHandshake, error))?;
         Ok(Self {
             connection,
@@ -120,7 +120,14 @@ impl Session {
         self.inbound.inner.clear();
         self.inbound.outer.clear();
         self.starved = true;
-        self.failure.get_or_insert_with(|| Error::new(layer, phase, kind)).clone()
+        if let Some(first) = &self.failure {
+            return first.clone();
+        }
+        let error = Error::new(layer, phase, kind);
+        if layer == Layer::Outer {
+            self.connection.ledger.failed(&error);
+        }
+        self.failure.insert(error).clone()
     }
 
     /// One step of the outer layer with its input.

@@ -20,3 +20,4 @@ mod preamble;
 mod record_path;
 mod records;
 mod sweeps;
+mod traces;

@@ -41,7 +41,7 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
         let mut stream = Self::new(machine, transport);
         match stream.handshake() {
             Ok(()) => Ok(stream),
-            Err(error) => Err(stream.failed(error)),
+            Err(error) => Err(Failed::new(error, stream.into_parts())),
         }
     }
 
@@ -97,10 +97,6 @@ impl<P: Ports, T: Read + Write> Stream<P, T> {
     fn drive(&mut self, goal: Goal) -> io::Result<()> {
         let transport = &mut Direct(&mut self.transport);
         would_block(driver::run(&mut self.machine, &mut self.state, goal, transport))
-    }
-
-    fn failed(self, error: io::Error) -> Failed<P, T> {
-        Failed { error, machine: self.machine, transport: self.transport }
     }
 }
 
@@ -198,15 +194,7 @@ impl<P: Ports, T: Read + Write> Read for Stream<P, T> {
         }
         self.drive(Goal::Read)?;
         let mut read = 0;
-        self.state.read_plain(&mut self.machine, |bytes| {
-            let rest = buf.get_mut(read..).unwrap_or_default();
-            let n = bytes.len().min(rest.len());
-            if let (Some(to), Some(from)) = (rest.get_mut(..n), bytes.get(..n)) {
-                to.copy_from_slice(from);
-            }
-            read += n;
-            n
-        });
+        self.state.read_plain(&mut self.machine, driver::fill(buf, &mut read));
         Ok(read)
     }
 }

@@ -1,4 +1,4 @@
-//! What both adapters do, in one loop around one decision.
+//! What all adapters do, in one loop around one decision.
 //!
 //! [`next`] decides: it is pure, and knows no transport and no TLS. [`run`] does what it says until
 //! a goal is reached, with a [`Transport`] that says [`Poll::Pending`] where it would block.
@@ -246,6 +246,19 @@ impl State {
             }
             self.consume(machine, read);
         }
+    }
+}
+
+/// For [`State::read_plain`]: into `buf`, of which so much is `filled`.
+pub(super) fn fill(buf: &mut [u8], filled: &mut usize) -> impl FnMut(&[u8]) -> usize {
+    move |bytes| {
+        let rest = buf.get_mut(*filled..).unwrap_or_default();
+        let n = bytes.len().min(rest.len());
+        if let (Some(to), Some(from)) = (rest.get_mut(..n), bytes.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        *filled += n;
+        n
     }
 }
 

@@ -1,7 +1,7 @@
-//! A machine and its transport as one stream, blocking or for tokio.
+//! A machine and its transport as one stream, blocking or asynchronous.
 //!
-//! Both adapters take any machine with [`Ports`] and any transport, have the same
-//! verbs, and behave alike, because one loop drives both:
+//! All adapters take any machine with [`Ports`] and any transport, have the same
+//! verbs, and behave alike, because one loop drives them:
 //!
 //! - **Nothing happens by itself.** No constructor but `connect` and no `drop` does any I/O.
 //! - **Reading never waits for writing.** Once the handshakes are complete, a reader writes only
@@ -23,6 +23,9 @@
 mod driver;
 mod io_error;
 
+#[cfg(feature = "tokio")]
+mod polled;
+
 pub mod blocking;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
@@ -43,6 +46,12 @@ pub struct Failed<P, T> {
     pub machine: P,
     /// The transport.
     pub transport: T,
+}
+
+impl<P, T> Failed<P, T> {
+    fn new(error: io::Error, (machine, transport): (P, T)) -> Self {
+        Self { error, machine, transport }
+    }
 }
 
 impl<P, T> From<Failed<P, T>> for io::Error {

@@ -20,4 +20,4 @@ fi
 export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu RUSTC=$root/usr/bin/rustc
 "$RUSTC" --version
 cargo check --target-dir "$dir/target"
-cargo check --target-dir "$dir/target" --features cli,tokio
+cargo check --target-dir "$dir/target" --features cli,futures-io

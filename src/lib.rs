@@ -1,5 +1,5 @@
 //! TLS inside TLS: two connections, one inside the other, as a pure state machine over byte buffers,
-//! with thin tokio and blocking adapters.
+//! with thin blocking and asynchronous adapters.
 //!
 //! A client that must reach an endpoint through a host which terminates TLS itself, and must not
 //! show the host its traffic, speaks TLS twice: an outer connection to the host, an inner one to what
@@ -24,8 +24,8 @@
 #![doc = include_str!("../examples/in_memory.rs")]
 //! ```
 //!
-//! Over a socket, let [`adapter::blocking`] or `adapter::tokio` drive. The [`guide`] says what to
-//! decide, page by page.
+//! Over a socket, let [`adapter::blocking`], `adapter::tokio` or `adapter::futures_io` drive. The
+//! [`guide`] says what to decide, page by page.
 //!
 //! # Guarantees
 //!
@@ -45,6 +45,7 @@
 //! |---|---|
 //! | `std` (default) | [`adapter::blocking`], certificate files and directories, error sources |
 //! | `tokio` | `adapter::tokio` |
+//! | `futures-io` | `adapter::futures_io`, for smol and other runtimes with these traits |
 //! | `http-connect` | `preamble::HttpConnect`: a tunnel through an HTTP proxy |
 //! | `ring`, `aws-lc-rs` | rustls' providers of those names; the core takes any provider |
 //! | `webpki-roots` | public roots, for a layer that faces a public host |

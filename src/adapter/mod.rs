@@ -18,15 +18,21 @@
 //!   half, also when TLS has failed; it then ends with the failure. Once both directions of the
 //!   innermost layer have ended, a peer that has hung up makes no error of it any more.
 //!
+//! The traits of futures-io call `close` what is `shutdown` elsewhere; `close` of the other adapters,
+//! which leaves the transport open, is `close_layers` there.
+//!
 //! Errors are [`std::io::Error`]; where TLS failed, the source is [`crate::Error`].
 
 mod driver;
 mod io_error;
 
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
 mod polled;
 
 pub mod blocking;
+#[cfg(feature = "futures-io")]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures-io")))]
+pub mod futures_io;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;

@@ -266,7 +266,7 @@ fn an_answer_that_is_stuck_takes_no_waker_away() {
 fn vectored_writes_leave_in_one_record() {
     use nested_tls::{Layer, Ports};
     use std::io::IoSlice;
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         let mut talk = Talk::connected(adapter, &Setup::default(), [Manners::GOOD; 2]);
         let mut cx = Context::from_waker(Waker::noop());
         let parts = [b"one".as_slice(), b"", b"two", b"three"].map(IoSlice::new);

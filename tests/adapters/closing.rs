@@ -15,12 +15,12 @@ use crate::support::pki::{self, Version};
 use crate::support::schedule::Told;
 use crate::support::setup::{Setup, Side};
 
-fn both() -> impl Iterator<Item = (Adapter, Setup)> {
-    Adapter::BOTH.into_iter().flat_map(|adapter| Setup::all().map(move |setup| (adapter, setup)))
+fn all() -> impl Iterator<Item = (Adapter, Setup)> {
+    Adapter::all().flat_map(|adapter| Setup::all().map(move |setup| (adapter, setup)))
 }
 
 fn versions() -> impl Iterator<Item = (Adapter, Setup)> {
-    both().filter(|(_, setup)| setup.mix == crate::support::setup::Mix::ClientClient)
+    all().filter(|(_, setup)| setup.mix == crate::support::setup::Mix::ClientClient)
 }
 
 const GOOD: [Manners; 2] = [Manners::GOOD; 2];
@@ -41,7 +41,7 @@ fn rest_of_the_wire(talk: &mut Talk, side: Side) -> Vec<Event> {
 
 #[test]
 fn shutdown_sends_both_close_notify_and_does_not_wait_for_the_peer() {
-    for (adapter, setup) in both() {
+    for (adapter, setup) in all() {
         let _told = Told::new((adapter, setup));
         let mut talk = Talk::connected(adapter, &setup, GOOD);
         // The peer does nothing at all.
@@ -84,7 +84,7 @@ fn close_leaves_the_transport_open() {
 #[test]
 fn shutdown_during_the_handshakes() {
     let slow = Manners { read: 97, ..Manners::GOOD };
-    for (adapter, setup) in both() {
+    for (adapter, setup) in all() {
         for side in Side::BOTH {
             for attempts in (0..).step_by(3) {
                 let silent = attempts == 0;
@@ -171,7 +171,7 @@ fn writing_after_the_close_is_an_error() {
 /// The peer is gone without a word.
 #[test]
 fn an_early_end_is_told_after_the_data() {
-    for (adapter, setup) in both() {
+    for (adapter, setup) in all() {
         let mut talk = Talk::connected(adapter, &setup, GOOD);
         talk.left.leaves = Leaves::AtOnce;
         talk.left.then(&[], &[Op::Write(30_000), Op::Flush]);
@@ -329,7 +329,7 @@ pub fn unlikely_pair(version: Version, layer: Layer, wrong: Wrong) -> [Nested; 2
 
 #[test]
 fn a_refusal_reaches_the_refused() {
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         for version in Version::ALL {
             for layer in [Layer::Outer, Layer::Inner] {
                 for wrong in [Wrong::NoCertificate, Wrong::Name] {
@@ -368,7 +368,7 @@ fn a_refusal_reaches_the_refused() {
 /// A writer during the handshakes sees the refusal, too, not just that the transport broke.
 #[test]
 fn a_refusal_reaches_a_writer_behind_a_broken_transport() {
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         for version in Version::ALL {
             let _told = Told::new((adapter, version));
             let machines = unlikely_pair(version, Layer::Outer, Wrong::NoCertificate);

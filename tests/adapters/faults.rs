@@ -29,7 +29,7 @@ pub fn turned(by: usize) -> impl Iterator<Item = Setup> {
 
 /// Run it with a fault at each of the left transport's calls, until there is no such call.
 fn at_every_call(fault: Fault, mut check: impl FnMut(Adapter, &mut Talk)) {
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         for (i, setup) in turned(0).enumerate().skip(1).take(2) {
             let manners =
                 if i % 2 == 0 { Manners::GOOD } else { Manners { lazy: true, ..Manners::GOOD } };
@@ -100,7 +100,7 @@ fn every_call_fails_once_and_nothing_is_lost() {
 
 #[test]
 fn the_transport_ends_anywhere() {
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         for setup in turned(adapter as usize) {
             for cut in (0..).step_by(331) {
                 let _told = Told::new((adapter, setup, cut));

@@ -1,17 +1,19 @@
-//! Both adapters behind one face, so that one table of cases serves both.
+//! All adapters behind one face, so that one table of cases serves them.
 
 use std::future::Future;
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+#[cfg(feature = "futures-io")]
+use nested_tls::adapter::futures_io;
 use nested_tls::adapter::{blocking, tokio as asynchronous};
 use nested_tls::{Nested, Ports};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use super::transport::End;
 
-/// A stream of either adapter. Each call is one attempt: whatever future it took is dropped.
+/// A stream of any adapter. Each call is one attempt: whatever future it took is dropped.
 pub trait Line {
     fn handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
@@ -31,22 +33,34 @@ pub trait Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adapter {
     Blocking,
+    #[cfg(feature = "futures-io")]
+    FuturesIo,
     Tokio,
 }
 
 impl Adapter {
-    pub const BOTH: [Self; 2] = [Self::Blocking, Self::Tokio];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let all = [
+            Self::Blocking,
+            #[cfg(feature = "futures-io")]
+            Self::FuturesIo,
+            Self::Tokio,
+        ];
+        all.into_iter()
+    }
 
     pub fn open(self, machine: Nested, end: End) -> Box<dyn Line> {
         match self {
             Self::Blocking => Box::new(blocking::Stream::new(machine, end)),
+            #[cfg(feature = "futures-io")]
+            Self::FuturesIo => Box::new(futures_io::Stream::new(machine, end)),
             Self::Tokio => Box::new(asynchronous::Stream::new(machine, end)),
         }
     }
 
     /// Whether a stalled call is woken when it can go on; else the caller has to try.
     pub fn wakes(self) -> bool {
-        self == Self::Tokio
+        self != Self::Blocking
     }
 }
 
@@ -98,6 +112,63 @@ impl Line for blocking::Stream<Nested, End> {
 
     fn shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         pending(self.shutdown())
+    }
+
+    fn machine(&mut self) -> &mut Nested {
+        self.machine_mut()
+    }
+
+    fn transport(&mut self) -> &mut End {
+        self.transport_mut()
+    }
+
+    fn into_parts(self: Box<Self>) -> (Nested, End) {
+        (*self).into_parts()
+    }
+}
+
+#[cfg(feature = "futures-io")]
+impl Line for futures_io::Stream<Nested, End> {
+    fn handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(self.handshake()).poll(cx)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        ::futures_io::AsyncRead::poll_read(Pin::new(self), cx, buf)
+    }
+
+    fn borrow(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let there = match ::futures_io::AsyncBufRead::poll_fill_buf(Pin::new(&mut *self), cx) {
+            Poll::Ready(there) => there?,
+            Poll::Pending => return Poll::Pending,
+        };
+        let n = there.len().min(buf.len());
+        buf[..n].copy_from_slice(&there[..n]);
+        ::futures_io::AsyncBufRead::consume(Pin::new(self), n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match slices {
+            [slice] => ::futures_io::AsyncWrite::poll_write(Pin::new(self), cx, slice),
+            slices => ::futures_io::AsyncWrite::poll_write_vectored(Pin::new(self), cx, slices),
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ::futures_io::AsyncWrite::poll_flush(Pin::new(self), cx)
+    }
+
+    fn close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(self.close_write()).poll(cx)
+    }
+
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(self.close_layers()).poll(cx)
+    }
+
+    fn shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ::futures_io::AsyncWrite::poll_close(Pin::new(self), cx)
     }
 
     fn machine(&mut self) -> &mut Nested {

@@ -61,7 +61,7 @@ fn run(adapter: Adapter, seed: u64) {
 
 #[test]
 fn any_calls_in_any_order_lose_nothing() {
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         for seed in 0..40 {
             run(adapter, base_seed() + seed);
         }

@@ -1,4 +1,4 @@
-//! Over real TCP: threads for the blocking adapter, tasks for tokio's.
+//! Over real TCP: threads for the blocking adapter, tasks for the asynchronous ones.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -97,6 +97,38 @@ async fn an_asynchronous_echo_in_both_directions_at_once() {
         assert!(heard == saying(Side::Left, LEN));
         writing.await.unwrap();
         echo.await.unwrap();
+    }
+}
+
+#[cfg(feature = "futures-io")]
+#[test]
+fn an_echo_on_smol_in_both_directions_at_once() {
+    use nested_tls::adapter::futures_io::Stream;
+    use smol::future::zip;
+    use smol::io::{AsyncReadExt, AsyncWriteExt, copy, split};
+
+    for setup in Setup::all() {
+        let _told = Told::new(setup);
+        let (left, right) = machines(&setup);
+        let (one, other) = sockets();
+        let [one, other] = [one, other].map(|socket| smol::Async::new(socket).unwrap());
+        let echo = async {
+            let (reader, mut writer) = split(Stream::connect(right, other).await.unwrap());
+            assert_eq!(copy(reader, &mut writer).await.unwrap() as usize, LEN);
+            writer.close().await.unwrap();
+        };
+        let ask = async {
+            let (mut reader, mut writer) = split(Stream::connect(left, one).await.unwrap());
+            let write = async {
+                writer.write_all(&saying(Side::Left, LEN)).await.unwrap();
+                writer.close().await.unwrap();
+            };
+            let mut heard = Vec::new();
+            let (read, ()) = zip(reader.read_to_end(&mut heard), write).await;
+            assert_eq!(read.unwrap(), LEN);
+            assert!(heard == saying(Side::Left, LEN));
+        };
+        smol::block_on(zip(ask, echo));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whatever the transport's manners: the same conversation, on both adapters.
+//! Whatever the transport's manners: the same conversation, on every adapter.
 
 use super::faults::turned;
 use super::line::Adapter;
@@ -21,7 +21,7 @@ fn converse(adapter: Adapter, setup: &Setup, manners: [Manners; 2], len: usize) 
 
 #[test]
 fn any_manners_of_the_transport() {
-    for adapter in Adapter::BOTH {
+    for adapter in Adapter::all() {
         for (j, manners) in Manners::BAD.into_iter().enumerate() {
             for (i, setup) in turned(j + adapter as usize).enumerate() {
                 let seed = base_seed() + (i * 100 + j) as u64;

@@ -64,6 +64,11 @@ impl Console {
         }
     }
 
+    /// Something that an operator should know, and that ends nothing.
+    pub(crate) fn warn(self, text: &str) {
+        self.tell(To::Stderr, || format!("warning: {text}"), || json!({ "warning": text }));
+    }
+
     /// A line for people, or an object for programs.
     pub(crate) fn tell(self, to: To, text: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
         if self.quiet && to == To::Stderr {

@@ -32,6 +32,8 @@ pub(crate) enum Broken {
     Unsent(io::Error),
     /// A handshake took too long.
     Timeout(Layer, Duration),
+    /// Nobody takes what is to be forwarded.
+    Unreachable(Failure),
     /// What is to be sent can't be read.
     Input(io::Error),
     /// What was received can't be passed on.
@@ -98,6 +100,7 @@ impl Broken {
                 "see why the peer, or a firewall between, dropped the connection",
             ),
             Self::Tunnel(error) => tunnel(error),
+            Self::Unreachable(failure) => failure.clone(),
             Self::Timeout(layer, limit) => Failure::new(
                 Status::of(*layer),
                 "the handshake did not end",

@@ -57,8 +57,6 @@ impl Link<Session> {
 
 impl<M: Ports> Link<M> {
     fn new(machine: M, tcp: TcpStream) -> Self {
-        // Handshakes are questions and answers: waiting for more to send only delays them.
-        let _ = tcp.set_nodelay(true);
         let stream = Stream::new(machine, Wire::new(tcp));
         Self { stream, started: Instant::now(), times: Times::default() }
     }
@@ -140,6 +138,7 @@ pub(crate) mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::net::prepare;
     use crate::pki::{Period, Shape, Subject, Template};
     use crate::witness::Witness;
 
@@ -177,8 +176,11 @@ pub(crate) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tcp, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let mut client = Link::single(&client, tcp.unwrap()).unwrap();
-        let mut server = Link::single(&server, accepted.unwrap().0).unwrap();
+        let (tcp, accepted) = (tcp.unwrap(), accepted.unwrap().0);
+        prepare(&tcp);
+        prepare(&accepted);
+        let mut client = Link::single(&client, tcp).unwrap();
+        let mut server = Link::single(&server, accepted).unwrap();
         let limit = Duration::from_secs(10);
         let (one, other) = tokio::join!(client.handshake(limit), server.handshake(limit));
         one.unwrap();

@@ -5,11 +5,18 @@ use core::str::FromStr;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::failure::{Failure, Status};
 use super::files::words;
+
+/// How long a connection may be silent before the peer is asked whether it is still there.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// How long its answer may take, until it is asked again; how often is the system's affair.
+const PROBE: Duration = Duration::from_secs(15);
 
 /// `HOST:PORT`; an IPv6 address stands in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +75,10 @@ pub(crate) async fn connect(to: &Endpoint, limit: Duration) -> Result<TcpStream,
     let mut last = None;
     for address in addresses {
         match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Ok(tcp)) => {
+                prepare(&tcp);
+                return Ok(tcp);
+            }
             Ok(Err(error)) => last = Some(error),
             Err(_) => last = Some(ErrorKind::TimedOut.into()),
         }
@@ -105,6 +115,22 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| String::from("a number of seconds above 0 is wanted"))
+}
+
+/// The same, where none at all may be meant.
+pub(crate) fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Ok(Duration::ZERO),
+        _ => seconds(text).map_err(|_| String::from("a number of seconds is wanted")),
+    }
+}
+
+/// Prepares a connection: handshakes are questions and answers, which waiting for more to send only delays; and a peer that
+/// has vanished, power and all, is noticed although nothing is sent.
+pub(crate) fn prepare(tcp: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE);
+    let _ = tcp.set_nodelay(true);
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
 }
 
 /// The address of a socket, for people.

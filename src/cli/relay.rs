@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
+use super::operation::Operation;
 use super::options::{Outer, ServerOptions};
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::LayerReport;
@@ -41,6 +42,8 @@ pub(crate) struct Relay {
     #[arg(long, value_name = "FILE")]
     keylog: Option<PathBuf>,
     #[command(flatten)]
+    operation: Operation,
+    #[command(flatten)]
     outer: Outer<ServerOptions>,
 }
 
@@ -56,7 +59,7 @@ impl Relay {
             timeout: self.timeout,
             console,
         };
-        run(host, &self.listen, self.once, console).await
+        run(host, &self.listen, self.once, &self.operation, console).await
     }
 }
 
@@ -68,39 +71,37 @@ struct Host {
 }
 
 impl Service for Host {
+    const DESCRIPTORS: u64 = 2;
+
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
-        let Accepted { number, tcp, peer } = accepted;
+        let Accepted { number, tcp, peer, handshake, stage } = accepted;
         let outer = self.outer.setup()?;
         let setups = [&outer];
         let mut link = Link::single(&outer, tcp).map_err(|broken| broken.explain(&setups))?;
-        if let Err(broken) = link.handshake(self.timeout).await {
-            link.finish().await;
-            return Err(broken.explain(&setups));
-        }
-        let layer = LayerReport::new(link.machine(), &outer, link.times.outer);
-        tell_begin(self.console, number, &peer, &[layer]);
-        let forward = match net::connect(&self.forward, self.timeout).await {
-            Ok(forward) => forward,
-            Err(failure) => {
-                link.finish().await;
-                return Err(failure);
-            }
-        };
-        let _ = forward.set_nodelay(true);
-        let (input, output) = forward.into_split();
         let flow = Flow::default();
-        let result = forward_both(&mut link, input, output, &flow).await;
+        let served = async {
+            let shaken = link.handshake(self.timeout).await;
+            drop(handshake);
+            shaken?;
+            let layer = LayerReport::new(link.machine(), &outer, link.times.outer);
+            tell_begin(self.console, number, &peer, &[layer]);
+            let forward = net::connect(&self.forward, self.timeout).await;
+            let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
+            forward_both(&mut link, input, output, &flow).await
+        };
+        let result = stage.before_closing(served).await;
         match &result {
             // An end that the target did not make must not look like one that it made.
-            Err(Broken::Input(_)) => link.abandon().await,
+            Some(Err(Broken::Input(_))) => link.abandon().await,
             _ => drop(link.finish().await),
         }
-        result.map_err(|broken| match broken {
-            Broken::Input(error) | Broken::Output(error) => {
-                Broken::Transport(error).explain(&setups)
+        if let Some(Err(broken)) = result {
+            return Err(match broken {
+                Broken::Input(error) | Broken::Output(error) => Broken::Transport(error),
+                broken => broken,
             }
-            broken => broken.explain(&setups),
-        })?;
+            .explain(&setups));
+        }
         tell_end(self.console, number, flow.sent(), flow.received());
         Ok(())
     }

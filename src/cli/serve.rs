@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
+use super::operation::Operation;
 use super::options::{Inner, Outer, ServerOptions};
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
@@ -43,6 +44,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     keylog: Option<PathBuf>,
     #[command(flatten)]
+    operation: Operation,
+    #[command(flatten)]
     outer: Outer<ServerOptions>,
     #[command(flatten)]
     inner: Inner<ServerOptions>,
@@ -57,6 +60,7 @@ impl Serve {
             once: false,
             timeout: Duration::from_secs(10),
             keylog: None,
+            operation: Operation::default(),
             outer: Outer(outer),
             inner: Inner(inner),
         }
@@ -80,7 +84,7 @@ impl Serve {
             timeout: self.timeout,
             console,
         };
-        run(server, &self.listen, self.once, console).await
+        run(server, &self.listen, self.once, &self.operation, console).await
     }
 }
 
@@ -100,21 +104,27 @@ struct Server {
 }
 
 impl Service for Server {
+    const DESCRIPTORS: u64 = 1;
+
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
-        let Accepted { number, tcp, peer } = accepted;
+        let Accepted { number, tcp, peer, handshake, stage } = accepted;
         let (outer, inner) = (self.outer.setup()?, self.inner.setup()?);
         let setups = [&outer, &inner];
         let mut link =
             Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;
         let flow = Flow::default();
-        let result = async {
-            link.handshake(self.timeout).await?;
+        let served = async {
+            let shaken = link.handshake(self.timeout).await;
+            drop(handshake);
+            shaken?;
             tell_begin(self.console, number, &peer, &LayerReport::both(&link, &outer, &inner));
             self.converse(&mut link, &flow).await
-        }
-        .await;
+        };
+        let result = stage.before_closing(served).await;
         link.finish().await;
-        result.map_err(|broken| broken.explain(&setups))?;
+        if let Some(Err(broken)) = result {
+            return Err(broken.explain(&setups));
+        }
         tell_end(self.console, number, flow.sent(), flow.received());
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::support::{
 use crate::tools::have;
 
 /// A client with its standard input and output in the test's hands.
-fn open(address: &str, more: &[&str]) -> (Child, ChildStdin, ChildStdout) {
+pub(crate) fn open(address: &str, more: &[&str]) -> (Child, ChildStdin, ChildStdout) {
     let mut arguments = vec!["-q"];
     arguments.extend(more);
     let mut child = start(&client(address, &arguments));
@@ -21,7 +21,7 @@ fn open(address: &str, more: &[&str]) -> (Child, ChildStdin, ChildStdout) {
 }
 
 /// Has one round trip, so that both handshakes are over.
-fn warm(stdin: &mut ChildStdin, stdout: &mut ChildStdout) {
+pub(crate) fn warm(stdin: &mut ChildStdin, stdout: &mut ChildStdout) {
     stdin.write_all(b"warm").unwrap();
     let mut back = [0; 4];
     stdout.read_exact(&mut back).unwrap();
@@ -29,7 +29,7 @@ fn warm(stdin: &mut ChildStdin, stdout: &mut ChildStdout) {
 }
 
 #[track_caller]
-fn quiet_end(mut child: Child) {
+pub(crate) fn quiet_end(mut child: Child) {
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
@@ -62,14 +62,14 @@ fn a_hundred_clients_at_once_get_what_they_sent() {
 }
 
 /// What stands behind the host: a TLS server that is not ours, and echoes one connection.
-struct Hsm {
+pub(crate) struct Hsm {
     child: Child,
     lines: BufReader<ChildStdout>,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Hsm {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         const ECHO: &str = r#"
 import socket, ssl
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -256,7 +256,7 @@ fn a_killed_client_ends_its_own_connection_only() {
 }
 
 /// What a client says whose transfer `cut` interrupts.
-fn interrupted(mut server: Server, cut: impl FnOnce(&mut Server)) -> Run {
+pub(crate) fn interrupted(mut server: Server, cut: impl FnOnce(&mut Server)) -> Run {
     let (mut child, mut stdin, mut stdout) = open(&server.address, &[]);
     warm(&mut stdin, &mut stdout);
     // Without end: the transfer is in its midst when it is cut.
@@ -302,26 +302,14 @@ fn what_is_killed_behind_the_host_is_a_cut_inner_layer() {
 #[cfg(unix)]
 #[test]
 fn terminate_and_interrupt_end_servers_quietly() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["TERM", "INT"] {
         let echo = echo_server(&[]);
         let relay = relay(&echo.address, &[]);
         for server in [echo, relay] {
-            let id = server.child.id().to_string();
-            assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+            server.signal(signal);
             let run = server.wait();
             run.ends(0, &[]);
             assert_eq!((run.stderr.as_str(), run.text().as_str()), ("", ""));
         }
     }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_terminated_server_cuts_what_is_open() {
-    let run = interrupted(echo_server(&[]), |server| {
-        let id = server.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        assert!(server.child.wait().unwrap().success());
-    });
-    run.ends(6, &["inner TLS: cut short"]);
 }

@@ -10,6 +10,8 @@ mod doctor;
 mod endurance;
 mod inspect;
 mod openssl;
+#[cfg(unix)]
+mod operating;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod tunnel;

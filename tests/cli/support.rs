@@ -156,6 +156,13 @@ impl Server {
         Self { child, address, stdout: Some(stdout) }
     }
 
+    /// Sends it a signal: `TERM`, `INT`, `HUP`.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
     /// Waits for its end, and gives what it said.
     pub(crate) fn wait(mut self) -> Run {
         let stdout = self.stdout.take().unwrap();

@@ -17,7 +17,7 @@ use crate::diagnosis::Broken;
 use crate::failure::{Failure, Status};
 use crate::files::words;
 use crate::link::Link;
-use crate::net::{Endpoint, connect, listen};
+use crate::net::{Endpoint, connect, listen, prepare};
 use crate::options::{CommonOptions, ServerOptions};
 use crate::pki::{self, ClientIdentity, Options, Period, Pki};
 use crate::pump::Flow;
@@ -244,7 +244,10 @@ async fn free_port() -> Result<(TcpListener, SocketAddr), Failure> {
 
 async fn accept(listener: TcpListener) -> Result<TcpStream, Failure> {
     match tokio::time::timeout(LIMIT, listener.accept()).await {
-        Ok(Ok((tcp, _))) => Ok(tcp),
+        Ok(Ok((tcp, _))) => {
+            prepare(&tcp);
+            Ok(tcp)
+        }
         Ok(Err(error)) => Err(unexpected(&words(&error))),
         Err(_) => Err(unexpected("nobody connected")),
     }

@@ -1,0 +1,77 @@
+//! Options that hold for a whole server: how much it takes on, and how it ends.
+
+use core::time::Duration;
+
+use clap::{Args, value_parser};
+
+use super::console::Console;
+use super::gate::Gate;
+use super::net;
+
+/// As many connections as anybody needs who does not say so.
+const CONNECTIONS: u32 = 4096;
+
+/// Descriptors that belong to no connection.
+const RESERVE: u64 = 64;
+
+/// How a server is run.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Operation")]
+pub(crate) struct Operation {
+    /// Serve at most so many connections at once; more wait in the listen queue until others end [default: 4096, or what
+    /// the limit on open files allows]
+    ///
+    /// In the listen queue of the system a connection costs nothing here and is served as soon as there is room, so that a
+    /// burst is late instead of refused; a client that does not want to wait has its own time limit. That the limit was
+    /// reached is logged once, not per connection.
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    max_connections: Option<u32>,
+    /// Shake hands with at most so many clients at once; more wait likewise
+    #[arg(long, value_name = "COUNT", default_value = "512", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    max_handshakes: u32,
+    /// On SIGTERM or SIGINT, how long connections may go on; then their layers are closed
+    ///
+    /// Nothing more is accepted meanwhile. A second signal ends the program at once. The exit status is 0.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = net::seconds_or_none)]
+    pub(crate) drain: Duration,
+}
+
+impl Default for Operation {
+    fn default() -> Self {
+        Self { max_connections: None, max_handshakes: 512, drain: Duration::from_secs(5) }
+    }
+}
+
+impl Operation {
+    /// The gate for connections that need `descriptors` each: no more of them than the system has descriptors for, because
+    /// a connection in the listen queue is better off than one that fails half-way.
+    pub(crate) fn gate(&self, descriptors: u64, console: Console) -> Gate {
+        let room = open_files()
+            .map_or(u64::MAX, |files| (files.saturating_sub(RESERVE) / descriptors).max(1));
+        let wanted = u64::from(self.max_connections.unwrap_or(CONNECTIONS));
+        if self.max_connections.is_some() && wanted > room {
+            console.warn(&format!(
+                "the limit on open files allows {room} connections at once, not {wanted}: raise it (ulimit -n)"
+            ));
+        }
+        let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        Gate::new(size(wanted.min(room)), size(self.max_handshakes.into()))
+    }
+}
+
+/// How many descriptors this process may have, once it has asked for all that it can get.
+#[cfg(unix)]
+fn open_files() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+#[cfg(not(unix))]
+fn open_files() -> Option<u64> {
+    None
+}

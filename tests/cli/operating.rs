@@ -1,0 +1,167 @@
+//! Running a server: its limits, and how it ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::ChildStderr;
+use std::thread;
+use std::time::Duration;
+
+use crate::endurance::{Hsm, interrupted, open, quiet_end, warm};
+use crate::support::{Server, client, echo_server, finish, relay, run, start};
+
+/// What a server says on standard error, line by line.
+struct Said(BufReader<ChildStderr>);
+
+impl Said {
+    fn by(server: &mut Server) -> Self {
+        Self(BufReader::new(server.child.stderr.take().unwrap()))
+    }
+
+    /// Reads to the next line that has `word`.
+    #[track_caller]
+    fn wait_for(&mut self, word: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let begin = all.len();
+            assert_ne!(self.0.read_line(&mut all).unwrap(), 0, "no {word:?} in {all}");
+            if all[begin..].contains(word) {
+                return all.split_off(begin);
+            }
+        }
+    }
+
+    /// What is left, to the server's end.
+    fn rest(mut self) -> String {
+        let mut all = String::new();
+        self.0.read_to_string(&mut all).unwrap();
+        all
+    }
+}
+
+/// Waits until nothing listens there any more.
+fn wait_until_refused(address: &str) {
+    while TcpStream::connect(address).is_ok() {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_and_are_told_of_once() {
+    let mut server = echo_server(&["--max-connections", "2"]);
+    let mut said = Said::by(&mut server);
+    let mut first: Vec<_> = (0..2).map(|_| open(&server.address, &[])).collect();
+    for (_, stdin, stdout) in &mut first {
+        warm(stdin, stdout);
+    }
+    let more = ["-q", "--timeout", "60"];
+    let waiting: Vec<_> = (0..3).map(|_| start(&client(&server.address, &more))).collect();
+    assert!(said.wait_for("warning").contains("the limit of connections (2) is reached"));
+    // Those inside are not disturbed.
+    for (_, stdin, stdout) in &mut first {
+        warm(stdin, stdout);
+    }
+    for (child, stdin, _stdout) in first {
+        drop(stdin);
+        quiet_end(child);
+    }
+    for child in waiting {
+        let run = finish(child, b"late");
+        assert_eq!(run.ends(0, &[]).text(), "late");
+    }
+    server.signal("TERM");
+    assert!(server.child.wait().unwrap().success());
+    let rest = said.rest();
+    assert!(!rest.contains("warning"), "{rest}");
+}
+
+#[test]
+fn half_open_handshakes_give_their_places_up_in_time() {
+    let mut server = echo_server(&["--max-handshakes", "2", "--timeout", "1"]);
+    let mut said = Said::by(&mut server);
+    let silent: Vec<_> = (0..4).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    said.wait_for("the limit of handshakes (2) is reached");
+    // Behind two rounds of them.
+    let run = run(&client(&server.address, &["-q", "--timeout", "60"]), b"honest");
+    assert_eq!(run.ends(0, &[]).text(), "honest");
+    for _ in &silent {
+        said.wait_for("the handshake did not end");
+    }
+    // A handshake's place is free again once it has succeeded.
+    let mut held: Vec<_> = (0..4).map(|_| open(&server.address, &[])).collect();
+    for (_, stdin, stdout) in &mut held {
+        warm(stdin, stdout);
+    }
+    for (child, stdin, _stdout) in held {
+        drop(stdin);
+        quiet_end(child);
+    }
+}
+
+/// A client with something under way while `server`, told to end, drains.
+fn is_drained(server: &Server, address: &str) {
+    let (child, mut stdin, mut stdout) = open(address, &[]);
+    warm(&mut stdin, &mut stdout);
+    server.signal("TERM");
+    wait_until_refused(&server.address);
+    for _ in 0..3 {
+        warm(&mut stdin, &mut stdout);
+    }
+    drop(stdin);
+    assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
+    quiet_end(child);
+}
+
+#[test]
+fn a_terminated_server_lets_its_connections_end() {
+    let server = echo_server(&["--drain", "50"]);
+    is_drained(&server, &server.address);
+    server.wait().ends(0, &["[1] ended: 16 bytes received, 16 sent"]);
+    let Some(hsm) = Hsm::start() else { return };
+    let host = relay(&hsm.address, &["--drain", "50"]);
+    is_drained(&host, &host.address);
+    host.wait().ends(0, &["[1] ended: "]);
+}
+
+#[test]
+fn what_has_not_ended_in_time_is_closed_on_both_layers() {
+    for drain in ["0", "0.3"] {
+        let server = echo_server(&["--drain", drain]);
+        let (child, mut stdin, mut stdout) = open(&server.address, &[]);
+        warm(&mut stdin, &mut stdout);
+        server.signal("INT");
+        // An end of the inner layer that is its server's own; nothing says that the outer one is unclean.
+        assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
+        drop(stdin);
+        quiet_end(child);
+        server.wait().ends(0, &["[1] ended: 4 bytes received, 4 sent"]);
+    }
+    // The host can close the outer layer alone, and that shows.
+    let Some(hsm) = Hsm::start() else { return };
+    let host = relay(&hsm.address, &["--drain", "0.3"]);
+    let (mut child, mut stdin, mut stdout) = open(&host.address, &[]);
+    warm(&mut stdin, &mut stdout);
+    host.signal("TERM");
+    child.stdout = Some(stdout);
+    finish(child, b"").ends(6, &["inner TLS: cut short"]);
+    host.wait().ends(0, &["[1] ended: "]);
+}
+
+#[test]
+fn handshakes_under_way_are_drained_too() {
+    let server = echo_server(&["--drain", "0.1"]);
+    let mut silent = TcpStream::connect(&server.address).unwrap();
+    silent.write_all(&[22, 3, 1]).unwrap();
+    server.signal("TERM");
+    assert_eq!(server.wait().status, Some(0));
+}
+
+#[test]
+fn a_second_signal_cuts_what_is_open() {
+    let run = interrupted(echo_server(&["--drain", "50"]), |server| {
+        server.signal("TERM");
+        wait_until_refused(&server.address);
+        server.signal("TERM");
+        assert!(server.child.wait().unwrap().success());
+    });
+    run.ends(6, &["inner TLS: cut short"]);
+}

@@ -55,3 +55,9 @@ fn go() {
     let Some(go) = programs::go() else { return };
     table::run(&go);
 }
+
+#[test]
+fn gnutls() {
+    let Some(gnutls) = programs::gnutls() else { return };
+    table::run(&gnutls);
+}

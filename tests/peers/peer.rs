@@ -37,6 +37,10 @@ pub(crate) struct Can {
     /// Cut one of its outer records where it is told.
     pub(crate) outer_pieces: bool,
     pub(crate) update_keys: bool,
+    /// How many KeyUpdates of either side it bears within a second; half of them may be asked for.
+    pub(crate) most_updates: u64,
+    /// Bear to be asked for new keys while it asks.
+    pub(crate) crossing_updates: bool,
     pub(crate) pad: bool,
     /// Close the outer layer alone.
     pub(crate) cut_outer: bool,
@@ -59,6 +63,8 @@ impl Can {
         tell_truncation: true,
         outer_pieces: true,
         update_keys: true,
+        most_updates: u64::MAX,
+        crossing_updates: true,
         pad: true,
         cut_outer: true,
         reset: true,

@@ -62,3 +62,29 @@ pub(crate) fn go() -> Option<Process> {
         Process::start(Command::new(program), can)
     })
 }
+
+/// GnuTLS, where its headers are.
+pub(crate) fn gnutls() -> Option<Process> {
+    if !have("cc", &["--version"]) {
+        return None;
+    }
+    let headers = Command::new("cc")
+        .args(["-E", "-include", "gnutls/gnutls.h", "-x", "c", "/dev/null"])
+        .output()
+        .unwrap();
+    if !headers.status.success() {
+        tools::skip("the headers of GnuTLS are not installed");
+        return None;
+    }
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peer-gnutls");
+    let status = Command::new("cc")
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-o"])
+        .arg(&program)
+        .arg(source("peer.c"))
+        .arg("-lgnutls")
+        .status();
+    assert!(status.unwrap().success(), "peer.c does not compile");
+    // It bears eight in a second, and calls a request that crosses its own an illegal parameter.
+    let can = Can { most_updates: 5, crossing_updates: false, ..Can::ALL };
+    Some(Process::start(Command::new(program), can))
+}

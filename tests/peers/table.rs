@@ -57,6 +57,11 @@ fn possible(can: &Can, mut case: Case) -> Option<Case> {
             return None;
         }
     }
+    for flow in [&mut case.ours, &mut case.theirs] {
+        if flow.update > 0 {
+            flow.update = flow.update.max(flow.bytes / can.most_updates);
+        }
+    }
     Some(case)
 }
 
@@ -144,7 +149,7 @@ const ROWS: &[Row] = &[
             let flow = Flow { update: 3000, ..Flow::of(50_000) };
             tls13(&|case| vec![Case { ours: flow, theirs: flow, ..case }])
         },
-        possible: |can| can.update_keys,
+        possible: |can| can.update_keys && can.crossing_updates,
     },
     Row {
         name: "padding",

@@ -14,8 +14,10 @@ want g++ g++
 want go golang-go
 want haproxy haproxy
 want java openjdk-17-jdk-headless
+[ -e /usr/include/gnutls/gnutls.h ] || missing+=(libgnutls28-dev)
 want nginx nginx-light
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
+want node nodejs
 want socat socat
 want stunnel stunnel4
 if ((${#missing[@]})); then

@@ -61,3 +61,9 @@ fn gnutls() {
     let Some(gnutls) = programs::gnutls() else { return };
     table::run(&gnutls);
 }
+
+#[test]
+fn node() {
+    let Some(node) = programs::node() else { return };
+    table::run(&node);
+}

@@ -45,11 +45,13 @@ pub(crate) struct Can {
     /// Close the outer layer alone.
     pub(crate) cut_outer: bool,
     pub(crate) reset: bool,
-    /// End both layers with close_notify.
+    /// End both layers with close_notify, and see the other side do so.
     pub(crate) close_outer: bool,
+    /// Wait for our end of the transport, so that our last words are not met with a reset.
+    pub(crate) lingers: bool,
     /// End the transport with the outer layer open.
     pub(crate) leave_outer: bool,
-    /// Refuse a certificate with an alert.
+    /// Refuse a certificate with an alert; a host that can't does so on the outer layer only.
     pub(crate) alert: bool,
 }
 
@@ -69,6 +71,7 @@ impl Can {
         cut_outer: true,
         reset: true,
         close_outer: true,
+        lingers: true,
         leave_outer: true,
         alert: true,
     };

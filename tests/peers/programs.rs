@@ -88,3 +88,22 @@ pub(crate) fn gnutls() -> Option<Process> {
     let can = Can { most_updates: 5, crossing_updates: false, ..Can::ALL };
     Some(Process::start(Command::new(program), can))
 }
+
+/// Node's `tls`.
+pub(crate) fn node() -> Option<Process> {
+    tools::have("node").then(|| {
+        let mut command = Command::new("node");
+        command.arg(source("peer.js"));
+        let can = Can {
+            tell_truncation: false,
+            outer_pieces: false,
+            update_keys: false,
+            pad: false,
+            close_outer: false,
+            lingers: false,
+            alert: false,
+            ..Can::ALL
+        };
+        Process::start(command, can)
+    })
+}

@@ -41,7 +41,11 @@ pub fn compare(bytes: &[u8]) -> (bool, bool) {
         let seconds = |time: &x509_cert::time::Time| time.to_unix_duration().as_secs();
         assert_eq!(ours.not_before().as_secs(), seconds(&tbs.validity.not_before));
         assert_eq!(ours.not_after().as_secs(), seconds(&tbs.validity.not_after));
-        assert_eq!(ours.signature_algorithm(), theirs.signature_algorithm.oid.to_string());
+        // const-oid prints an arc modulo 2^32.
+        let algorithm = ours.signature_algorithm();
+        if algorithm.split('.').all(|arc| arc.parse::<u32>().is_ok()) {
+            assert_eq!(algorithm, theirs.signature_algorithm.oid.to_string());
+        }
         assert_eq!(ours.extension_count(), tbs.extensions.as_ref().map_or(0, Vec::len));
     }
     if let Ok(ours) = &ours {

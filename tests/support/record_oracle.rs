@@ -17,7 +17,7 @@ use super::hostile::{self, ALERT, DATA, HANDSHAKE, Hostile};
 use super::null::Strength;
 use super::party::{Machine, Party};
 use super::pki::Version;
-use super::setup::{Setup, Side};
+use super::setup::{Mix, Setup, Side};
 
 /// One thing that the hostile peer does.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Script {
     pub version: Version,
     /// The victim is the client.
     pub client: bool,
+    /// Inside a `Nested`, the victim's other layer has the other role.
+    pub mixed: bool,
     pub ops: Vec<Op>,
     /// The sizes of the pieces that reach the victim, used in turn; empty for one piece.
     pub pieces: Vec<usize>,
@@ -70,7 +72,7 @@ pub struct Outcome {
 
 impl Script {
     pub fn new(version: Version, client: bool, ops: impl Into<Vec<Op>>) -> Self {
-        Self { version, client, ops: ops.into(), pieces: Vec::new(), null: None }
+        Self { version, client, mixed: false, ops: ops.into(), pieces: Vec::new(), null: None }
     }
 
     /// A script from bytes that a fuzzer made up: any bytes are one.
@@ -93,17 +95,19 @@ impl Script {
             }
             ops.push(Op::read(kind, &mut next));
         }
-        Self { version, client: flags & 2 != 0, ops, pieces, null: None }
+        Self { version, client: flags & 2 != 0, mixed: flags & 16 != 0, ops, pieces, null: None }
     }
 
     fn setup(&self) -> Setup {
-        // The hostile peer is on the right, so the victim on the left decides.
-        let mix = if self.client {
-            super::setup::Mix::ClientClient
-        } else {
-            super::setup::Mix::ServerServer
-        };
+        let mix = left(self.client);
         Setup { tickets: 1, null: self.null, ..Setup::new(self.version, self.version, mix) }
+    }
+
+    /// What lies around the victim's layer inside a `Nested`. The layers may not share a
+    /// configuration, so it has one of its own kind.
+    fn around(&self) -> Setup {
+        let mix = left(self.client != self.mixed);
+        Setup { mutual: false, tickets: 0, mix, ..self.setup() }
     }
 
     /// The bytes that the script makes of a peer's keys.
@@ -192,7 +196,7 @@ impl Script {
     pub fn play(&self) -> [Outcome; 3] {
         let setup = self.setup();
         let session = self.play_to(&mut Outer(setup.session(Side::Left)));
-        let nested = self.play_to(&mut Inner::new(&setup));
+        let nested = self.play_to(&mut Inner::new(&self.around(), &setup));
         let oracle = self.play_to(&mut Raw::new(&setup));
         [session, nested, oracle]
     }
@@ -245,6 +249,11 @@ impl Op {
             _ => Self::Swap,
         }
     }
+}
+
+/// The hostile peer is on the right, so the victim on the left decides.
+fn left(client: bool) -> Mix {
+    if client { Mix::ClientClient } else { Mix::ServerServer }
 }
 
 /// The length of `bytes` without the beginning of a header at their end: rustls judges its first
@@ -314,11 +323,9 @@ struct Inner {
 }
 
 impl Inner {
-    fn new(setup: &Setup) -> Self {
-        // The layers may not share a configuration, so the outer one's is of its own kind here.
-        let outer = Setup { mutual: false, tickets: 0, ..*setup };
+    fn new(outer: &Setup, inner: &Setup) -> Self {
         let victim = outer.session(Side::Left);
-        let victim = victim.map(|s| s.nest(setup.outer_end(Side::Left).role(), Direct).unwrap());
+        let victim = victim.map(|s| s.nest(inner.outer_end(Side::Left).role(), Direct).unwrap());
         let mut inner = Self { victim, host: outer.session(Side::Right), sent: 0 };
         inner.exchange();
         inner

@@ -79,9 +79,9 @@ mod nested;
 pub mod preamble;
 
 pub use nested::{
-    Direct, Direction, Error, ErrorKind, Event, Fault, Framing, FramingError, Layer, LayerInfo,
-    Limits, Misuse, Nested, Outgoing, Phase, Plaintext, Ports, Prepared, Readiness, Role, Session,
-    Traced, Tracer, Unwrapped,
+    ClientSessions, Direct, Direction, Error, ErrorKind, Event, Fault, Framing, FramingError,
+    Layer, LayerInfo, Limits, Misuse, Nested, Outgoing, Phase, Plaintext, Ports, Prepared,
+    Readiness, Role, Session, Traced, Tracer, Unwrapped,
 };
 
 // The examples of README compile; they show every adapter.

@@ -9,11 +9,9 @@ use nested_tls::identity::{
     Problem, PublicRoots, Rule, TimePolicy, certificates_from_pem,
 };
 use nested_tls::{Layer, Role};
-use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 
@@ -110,8 +108,6 @@ impl ClientLayer {
             }
             None => builder.with_client_cert_resolver(Arc::new(NoKey(witness.clone()))),
         };
-        // A resumed handshake would skip the rule that this program is asked to apply.
-        config.resumption = Resumption::disabled();
         config.alpn_protocols = alpn(common);
         if let Some(keylog) = &common.keylog {
             config.key_log = keylog.clone();
@@ -183,8 +179,6 @@ impl ServerLayer {
             builder.with_client_cert_verifier(verifier)
         };
         let mut config = builder.with_cert_resolver(Arc::new(self.own.key.clone()));
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
         config.alpn_protocols = alpn(&self.options.common);
         if let Some(keylog) = &self.options.common.keylog {
             config.key_log = keylog.clone();

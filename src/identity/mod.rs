@@ -15,7 +15,8 @@
 //! [`ClientKey`] is our own certificate, also of version 1. [`Certificate`] shows what a certificate says, in OpenSSL's
 //! one-line forms.
 //!
-//! Resumed sessions skip the judgement of certificates: leave resumption off for pinned peers.
+//! rustls resumes sessions without asking any of them. [`Prepared`](crate::Prepared) leaves resumption off, and has them
+//! judge each session that goes on where it is turned on.
 
 mod any_of;
 mod asn1;

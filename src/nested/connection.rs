@@ -13,6 +13,7 @@ use super::handshake::{Handshake, Step};
 use super::layer::{Layer, LayerInfo};
 use super::limits::{Limits, MAX_FRAGMENT, RECORD_HEADER};
 use super::record::{self, Opened, Refusal, Traffic};
+use super::resumption;
 use super::role::Role;
 use super::trace::Ledger;
 
@@ -69,7 +70,7 @@ impl Connection {
         limits: &Limits,
         out: &mut Queue,
     ) -> Result<Self, Error> {
-        let mut handshake = Handshake::new(&role)?;
+        let mut handshake = Handshake::new(layer, &role)?;
         let mut ledger = Ledger::new(layer, role.tracer());
         match handshake.advance(&mut [], limits, out, &mut ledger).1 {
             Err(Stop::Tls(error)) => return Err(error),
@@ -153,7 +154,7 @@ impl Connection {
                 cipher.consume(used);
                 match step {
                     Ok(Step::Complete) => {
-                        self.take_over(limits)?;
+                        self.take_over(limits, out)?;
                         Ok(Progress::Established)
                     }
                     Ok(Step::NeedsMore) if used > 0 => Ok(Progress::Some),
@@ -203,7 +204,7 @@ impl Connection {
         }
     }
 
-    fn take_over(&mut self, limits: &Limits) -> Result<(), Error> {
+    fn take_over(&mut self, limits: &Limits, out: &mut Queue) -> Result<(), Error> {
         let State::Handshake(handshake) = core::mem::replace(&mut self.state, State::Failed) else {
             return Err(Error::HandshakeNotComplete);
         };
@@ -212,8 +213,15 @@ impl Connection {
             .role
             .max_fragment_size()
             .map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER));
-        let (traffic, exporter) =
+        let (mut traffic, exporter) =
             handshake.into_traffic(max_fragment, limits.handshake, &mut self.ledger.info)?;
+        let info = &self.ledger.info;
+        if info.resumed {
+            if let Err(error) = self.role.judge_resumed(info.peer_certificates.as_deref()) {
+                traffic.alert_record(resumption::alert(&error), out, &mut self.ledger);
+                return Err(error);
+            }
+        }
         self.exporter = exporter.map(Box::new);
         self.state = State::Traffic(Box::new(traffic));
         self.ledger.established();

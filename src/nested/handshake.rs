@@ -21,7 +21,7 @@ use rustls::{
 use super::buffer::Queue;
 use super::connection::Stop;
 use super::exporter::{Exporter, Tap};
-use super::layer::LayerInfo;
+use super::layer::{Layer, LayerInfo};
 use super::limits::{Limits, RECORD_HEADER};
 use super::record::{self, Traffic};
 use super::role::Role;
@@ -51,14 +51,14 @@ pub(super) enum Step {
 }
 
 impl Handshake {
-    pub(super) fn new(role: &Role) -> Result<Self, Error> {
+    pub(super) fn new(layer: Layer, role: &Role) -> Result<Self, Error> {
         let mut tap = None;
         let connection = match role {
             Role::Client { config, name } => {
                 let config = match config.exports() {
-                    false => config.config().clone(),
+                    false => config.config(layer).clone(),
                     true => {
-                        let mut own = ClientConfig::clone(config.config());
+                        let mut own = ClientConfig::clone(config.config(layer));
                         own.key_log = tap.insert(Tap::new(own.key_log)).clone();
                         Arc::new(own)
                     }
@@ -67,9 +67,9 @@ impl Handshake {
             }
             Role::Server { config } => {
                 let config = match config.exports() {
-                    false => config.config().clone(),
+                    false => config.config(layer).clone(),
                     true => {
-                        let mut own = ServerConfig::clone(config.config());
+                        let mut own = ServerConfig::clone(config.config(layer));
                         own.key_log = tap.insert(Tap::new(own.key_log)).clone();
                         Arc::new(own)
                     }

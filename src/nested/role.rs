@@ -3,21 +3,38 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::client::Resumption;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, Error, ServerConfig};
 
+use super::layer::Layer;
+use super::resumption::{self, ClientSessions, NoTickets, OnLayer};
 use super::trace::Tracer;
 
 /// A layer's configuration with what the record path needs, prepared once, cheap to clone.
 ///
-/// Preparing copies the configuration it is given and changes the copy in two ways: traffic secrets
-/// may be handed to the record path of this crate (they never leave it), and early data is refused.
-/// Verifiers, keys, versions, suites, ALPN, resumption and key log stay as given.
+/// Preparing copies the configuration it is given and changes the copy: traffic secrets may be
+/// handed to the record path of this crate (they never leave it), early data is refused, and no
+/// session is resumed, since a resumed handshake shows no certificate to judge.
+/// `with_resumption` turns that on again, with the judgement. Verifiers, keys, versions, suites,
+/// ALPN and key log stay as given.
 pub struct Prepared<C> {
     given: Arc<C>,
-    prepared: Arc<C>,
+    outer: Arc<C>,
+    inner: Arc<C>,
+    resumes: Option<Resumes>,
     exports: bool,
     tracer: Option<Arc<dyn Tracer>>,
+}
+
+/// Whose sessions go on, and who judges them.
+#[derive(Clone)]
+enum Resumes {
+    Client(ClientSessions),
+    Server(Arc<dyn ClientCertVerifier>),
 }
 
 impl<C> Prepared<C> {
@@ -41,12 +58,71 @@ impl<C> Prepared<C> {
         self.exports
     }
 
-    pub(super) fn config(&self) -> &Arc<C> {
-        &self.prepared
+    pub(super) fn config(&self, layer: Layer) -> &Arc<C> {
+        match layer {
+            Layer::Outer => &self.outer,
+            Layer::Inner => &self.inner,
+        }
     }
 
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.given, &other.given)
+    }
+}
+
+impl<C: Clone> Prepared<C> {
+    fn new(given: Arc<C>, prepared: C) -> Self {
+        let prepared = Arc::new(prepared);
+        Self {
+            given,
+            outer: prepared.clone(),
+            inner: prepared,
+            resumes: None,
+            exports: false,
+            tracer: None,
+        }
+    }
+
+    fn edit(&mut self, edit: impl Fn(Layer, &mut C)) {
+        edit(Layer::Outer, Arc::make_mut(&mut self.outer));
+        edit(Layer::Inner, Arc::make_mut(&mut self.inner));
+    }
+}
+
+impl Prepared<ClientConfig> {
+    /// Resume `sessions`, and keep new ones there.
+    ///
+    /// The verifier of `sessions` takes the place of the configuration's, and judges each session
+    /// that goes on, by the certificates that it began with, as of now: with name, validity and pin,
+    /// without a stapled OCSP response. If they fail, so does the connection, its server's sessions
+    /// are forgotten, and the next connection shakes hands in full.
+    #[must_use]
+    pub fn with_resumption(mut self, sessions: ClientSessions) -> Self {
+        self.edit(|layer, config| sessions.configure(layer, config));
+        self.resumes = Some(Resumes::Client(sessions));
+        self
+    }
+}
+
+impl Prepared<ServerConfig> {
+    /// Let clients resume sessions, as the configuration says: `session_storage`, `ticketer` and
+    /// `send_tls13_tickets`. Both layers may have the same ones; a session goes on only on the layer
+    /// that it began on.
+    ///
+    /// `verifier`, which should be the configuration's own, judges each session that goes on, by the
+    /// certificates that it began with, as of now. For a server that asks for none it is
+    /// [`NoClientAuth`](rustls::server::NoClientAuth).
+    #[must_use]
+    pub fn with_resumption(mut self, verifier: Arc<dyn ClientCertVerifier>) -> Self {
+        let given = self.given.clone();
+        self.edit(|layer, config| {
+            config.session_storage = OnLayer::new(layer, given.session_storage.clone());
+            config.ticketer = OnLayer::new(layer, given.ticketer.clone());
+            config.send_tls13_tickets = given.send_tls13_tickets;
+            config.max_tls13_tickets = given.max_tls13_tickets;
+        });
+        self.resumes = Some(Resumes::Server(verifier));
+        self
     }
 }
 
@@ -56,7 +132,8 @@ impl From<Arc<ClientConfig>> for Prepared<ClientConfig> {
         config.enable_secret_extraction = true;
         // Early data can be replayed; nothing of the inner layer may ride in it.
         config.enable_early_data = false;
-        Self { given, prepared: Arc::new(config), exports: false, tracer: None }
+        config.resumption = Resumption::disabled();
+        Self::new(given, config)
     }
 }
 
@@ -73,7 +150,11 @@ impl From<Arc<ServerConfig>> for Prepared<ServerConfig> {
         config.max_early_data_size = 0;
         // Data before the client's Finished would leave before the client is authenticated.
         config.send_half_rtt_data = false;
-        Self { given, prepared: Arc::new(config), exports: false, tracer: None }
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::new(NoTickets);
+        config.send_tls13_tickets = 0;
+        config.max_tls13_tickets = 0;
+        Self::new(given, config)
     }
 }
 
@@ -85,8 +166,14 @@ impl From<ServerConfig> for Prepared<ServerConfig> {
 
 impl<C> Clone for Prepared<C> {
     fn clone(&self) -> Self {
-        let (given, prepared) = (Arc::clone(&self.given), Arc::clone(&self.prepared));
-        Self { given, prepared, exports: self.exports, tracer: self.tracer.clone() }
+        Self {
+            given: self.given.clone(),
+            outer: self.outer.clone(),
+            inner: self.inner.clone(),
+            resumes: self.resumes.clone(),
+            exports: self.exports,
+            tracer: self.tracer.clone(),
+        }
     }
 }
 
@@ -168,8 +255,35 @@ impl Role {
 
     pub(super) fn max_fragment_size(&self) -> Option<usize> {
         match self {
-            Self::Client { config, .. } => config.config().max_fragment_size,
-            Self::Server { config } => config.config().max_fragment_size,
+            Self::Client { config, .. } => config.given.max_fragment_size,
+            Self::Server { config } => config.given.max_fragment_size,
+        }
+    }
+
+    /// Judge whom a session goes on with, by the certificates that it began with.
+    ///
+    /// # Errors
+    /// What the verifier says.
+    pub(super) fn judge_resumed(
+        &self,
+        certificates: Option<&[CertificateDer<'_>]>,
+    ) -> Result<(), Error> {
+        let now =
+            |time: &dyn TimeProvider| time.current_time().ok_or(Error::FailedToGetCurrentTime);
+        match self {
+            Self::Client { config, name } => match &config.resumes {
+                Some(Resumes::Client(sessions)) => {
+                    sessions.judge(certificates, name, now(&*config.given.time_provider)?)
+                }
+                _ => Err(Error::General("a session went on that should not".into())),
+            },
+            Self::Server { config } => match &config.resumes {
+                Some(Resumes::Server(verifier)) => {
+                    let now = now(&*config.given.time_provider)?;
+                    resumption::judge_client(&**verifier, certificates, now)
+                }
+                _ => Err(Error::General("a session went on that should not".into())),
+            },
         }
     }
 }

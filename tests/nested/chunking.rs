@@ -7,7 +7,7 @@ use crate::support::schedule::{Bytes, Coalesced, Random, Schedule, Told, Whole};
 use crate::support::setup::{Setup, Side};
 
 /// Both ways, with data, half-closes and closes; what each user saw.
-fn conversation<A: Party, B: Party>(
+pub(crate) fn conversation<A: Party, B: Party>(
     mut pair: Pair<A, B>,
     setup: &Setup,
     schedule: &mut dyn Schedule,

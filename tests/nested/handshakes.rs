@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nested_tls::*;
-use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ProtocolVersion, ServerConfig};
 
@@ -13,10 +12,10 @@ use crate::support::pki::{self, Version};
 use crate::support::schedule::Told;
 use crate::support::setup::{End, Setup, Side};
 
-type Machines = Pair<Machine<Nested>, Machine<Nested>>;
+pub(crate) type Machines = Pair<Machine<Nested>, Machine<Nested>>;
 
 /// Two machines with these ends on their layers; the left one's first.
-fn pair_of(outer: (Role, Role), inner: (Role, Role)) -> Machines {
+pub(crate) fn pair_of(outer: (Role, Role), inner: (Role, Role)) -> Machines {
     let machine = |outer, inner, seed| {
         Machine::new(seed, || {
             Session::new(outer, Limits::default()).unwrap().nest(inner, Direct).unwrap()
@@ -240,34 +239,6 @@ fn one_configuration_for_both_layers_is_refused() {
     let copy = Role::client(ClientConfig::clone(&client), pki::outer().name());
     let session = Session::new(Role::client(client, pki::outer().name()), Limits::default());
     assert!(session.unwrap().nest(copy, Direct).is_ok());
-}
-
-#[test]
-fn resumption_is_per_layer() {
-    for version in Version::ALL {
-        let (mut outer_client, outer_server) =
-            (pki::outer().client(version), pki::outer().server(version));
-        outer_client.resumption = Resumption::in_memory_sessions(8);
-        let (mut inner_client, inner_server) =
-            (pki::inner().client(version), pki::inner().server(version));
-        inner_client.resumption = Resumption::disabled();
-        let outer = (Role::client(outer_client, pki::outer().name()), Role::server(outer_server));
-        let inner = (Role::client(inner_client, pki::inner().name()), Role::server(inner_server));
-        for again in [false, true] {
-            let mut pair = pair_of(outer.clone(), inner.clone());
-            pair.send(Side::Right, b"behind the tickets");
-            for machine in [&pair.left, &pair.right] {
-                assert_eq!(machine.ports.layer(Layer::Outer).unwrap().resumed, again);
-                assert!(!machine.ports.layer(Layer::Inner).unwrap().resumed);
-            }
-            // A resumed session still says who the peer is.
-            let host = pair.right.ports.layer(Layer::Outer).unwrap();
-            assert_eq!(
-                host.peer_certificates.as_deref(),
-                Some(&[pki::outer().client.0.clone()][..])
-            );
-        }
-    }
 }
 
 #[test]

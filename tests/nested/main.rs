@@ -19,5 +19,6 @@ mod null;
 mod preamble;
 mod record_path;
 mod records;
+mod resumption;
 mod sweeps;
 mod traces;

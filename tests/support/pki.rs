@@ -7,8 +7,10 @@ use rcgen::{
     SerialNumber,
 };
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     version::{TLS12, TLS13},
@@ -77,26 +79,33 @@ impl Pki {
         ServerName::try_from(self.name).unwrap()
     }
 
+    /// Who this layer's server has to be.
+    pub fn server_rule(&self) -> Arc<dyn ServerCertVerifier> {
+        WebPkiServerVerifier::builder_with_provider(self.roots(), provider()).build().unwrap()
+    }
+
+    /// Who this layer's client has to be.
+    pub fn client_rule(&self) -> Arc<dyn ClientCertVerifier> {
+        WebPkiClientVerifier::builder_with_provider(self.roots(), provider()).build().unwrap()
+    }
+
     /// A client that presents its certificate.
     pub fn client(&self, version: Version) -> ClientConfig {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(self.roots(), provider()).build().unwrap();
         ClientConfig::builder_with_details(provider(), Arc::new(FixedTime))
             .with_protocol_versions(&[version.rustls()])
             .unwrap()
-            .with_webpki_verifier(verifier)
+            .dangerous()
+            .with_custom_certificate_verifier(self.server_rule())
             .with_client_auth_cert(vec![self.client.0.clone()], self.client_key())
             .unwrap()
     }
 
     /// A server that requires a client certificate.
     pub fn server(&self, version: Version) -> ServerConfig {
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(self.roots(), provider()).build().unwrap();
         ServerConfig::builder_with_details(provider(), Arc::new(FixedTime))
             .with_protocol_versions(&[version.rustls()])
             .unwrap()
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(self.client_rule())
             .with_single_cert(vec![self.server.0.clone()], self.server_key())
             .unwrap()
     }
@@ -113,12 +122,11 @@ impl Pki {
 
     /// A client without a certificate.
     pub fn anonymous_client(&self, version: Version) -> ClientConfig {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(self.roots(), provider()).build().unwrap();
         ClientConfig::builder_with_details(provider(), Arc::new(FixedTime))
             .with_protocol_versions(&[version.rustls()])
             .unwrap()
-            .with_webpki_verifier(verifier)
+            .dangerous()
+            .with_custom_certificate_verifier(self.server_rule())
             .with_no_client_auth()
     }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use nested_tls::{Direct, Framing, Limits, Nested, Role, Session};
+use nested_tls::{Direct, Framing, Limits, Nested, Prepared, Role, Session};
 use rustls::pki_types::ServerName;
+use rustls::server::NoClientAuth;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::crypto::Rng;
@@ -25,6 +26,10 @@ impl End {
     pub fn role(&self) -> Role {
         match self {
             Self::Client(config, name) => Role::client(config.clone(), name.clone()),
+            // Where there are tickets, as rustls' own connections send them; nobody comes back.
+            Self::Server(config) if config.send_tls13_tickets > 0 => {
+                Role::server(Prepared::from(config.clone()).with_resumption(Arc::new(NoClientAuth)))
+            }
             Self::Server(config) => Role::server(config.clone()),
         }
     }

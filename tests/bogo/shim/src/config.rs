@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nested_tls::Role;
-use rustls::client::{Resumption, Tls12Resumption};
+use nested_tls::{ClientSessions, Prepared, Role};
+use rustls::client::Tls12Resumption;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    NoClientAuth, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
+};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{
@@ -29,8 +32,9 @@ const TLS13: u16 = 0x0304;
 #[derive(Default)]
 pub struct Shared {
     pub witness: Witness,
-    resumption: Option<Resumption>,
-    client: Option<(Arc<Verifier>, Arc<Resolver>)>,
+    client: Option<(ClientSessions, Arc<Verifier>, Arc<Resolver>)>,
+    /// What judges the clients whose sessions go on: the rule that they began under.
+    began_under: Option<Arc<dyn ClientCertVerifier>>,
     sessions: Option<Arc<dyn StoresServerSessions>>,
     ticketer: Option<Arc<dyn ProducesTickets>>,
 }
@@ -77,7 +81,13 @@ fn client(
     resolver: Arc<Resolver>,
 ) -> Result<Role, String> {
     // A session is resumed only under the verifier and the key that it was made with.
-    let (verifier, resolver) = shared.client.get_or_insert((verifier, resolver)).clone();
+    let (sessions, verifier, resolver) = shared
+        .client
+        .get_or_insert_with(|| {
+            let sessions = ClientSessions::new(verifier.clone(), Arc::new(Sessions::new()));
+            (sessions, verifier, resolver)
+        })
+        .clone();
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?
@@ -86,17 +96,15 @@ fn client(
         .with_client_cert_resolver(resolver);
     config.alpn_protocols = options.advertise_alpn.clone();
     config.max_fragment_size = fragment(options);
-    let resumption =
-        shared.resumption.get_or_insert_with(|| Resumption::store(Arc::new(Sessions::new())));
     let tls12 = match options.no_ticket {
         true => Tls12Resumption::SessionIdOnly,
         false => Tls12Resumption::SessionIdOrTickets,
     };
-    config.resumption = resumption.clone().tls12_resumption(tls12);
     config.require_ems = options.expect.extended_master_secret;
     config.enable_sni = options.host_name.is_some();
     let name = options.host_name.clone().unwrap_or_else(|| "unnamed".into());
     let name = ServerName::try_from(name).map_err(|_| "a host name that is none".to_owned())?;
+    let config = Prepared::from(config).with_resumption(sessions.tls12(tls12));
     Ok(Role::client(config, name).with_exporter())
 }
 
@@ -115,10 +123,12 @@ fn server(
         return Err("a callback for OCSP responses".into());
     }
     let asks = options.verify_peer || options.require_client_certificate || options.verify_fail;
-    let builder = match asks {
-        true => builder.with_client_cert_verifier(verifier),
-        false => builder.with_no_client_auth(),
+    let verifier: Arc<dyn ClientCertVerifier> = match asks {
+        true => verifier,
+        false => Arc::new(NoClientAuth),
     };
+    let began_under = shared.began_under.get_or_insert_with(|| verifier.clone()).clone();
+    let builder = builder.with_client_cert_verifier(verifier);
     let mut config = builder.with_cert_resolver(resolver);
     config.max_fragment_size = fragment(options);
     config.require_ems = options.expect.extended_master_secret;
@@ -136,7 +146,7 @@ fn server(
             .get_or_insert_with(|| crypto::Ticketer::new().expect("randomness"))
             .clone();
     }
-    Ok(Role::server(config).with_exporter())
+    Ok(Role::server(Prepared::from(config).with_resumption(began_under)).with_exporter())
 }
 
 /// The alerts that BoringSSL's ways to refuse a certificate send.

@@ -8,7 +8,14 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// Both ends of a layer: a server with a certificate for `name`, and a client that trusts it.
+#[allow(dead_code, reason = "one example needs the configurations")]
 pub(crate) fn layer(name: &'static str) -> Result<(Role, Role), Box<dyn Error>> {
+    let (client, server) = configs(name)?;
+    Ok((Role::client(client, ServerName::try_from(name)?), Role::server(server)))
+}
+
+/// The configurations of both ends.
+pub(crate) fn configs(name: &'static str) -> Result<(ClientConfig, ServerConfig), Box<dyn Error>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -23,5 +30,5 @@ pub(crate) fn layer(name: &'static str) -> Result<(Role, Role), Box<dyn Error>> 
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key.into())?;
-    Ok((Role::client(client, ServerName::try_from(name)?), Role::server(server)))
+    Ok((client, server))
 }

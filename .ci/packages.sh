@@ -11,6 +11,8 @@ want make make
 # libFuzzer is C++.
 want g++ g++
 # Peers of tests/peers.
+want apache2 apache2-bin
+want curl curl
 want go golang-go
 want haproxy haproxy
 want java openjdk-17-jdk-headless

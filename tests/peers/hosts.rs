@@ -5,15 +5,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nested_tls::Layer;
 
 use crate::case::Case;
+use crate::daemon::{Daemon, free_port};
 use crate::identities::{Identities, alpn};
-use crate::ours::LIMIT;
 use crate::peer::{Can, Peer, Report, Running};
 use crate::process::Process;
 use crate::programs::{have, python};
@@ -165,11 +164,10 @@ struct Host {
     alpn: bool,
     closes: bool,
     alerts: bool,
-    port: u16,
+    daemon: Daemon,
     /// Where it forwards to.
     backend: RefCell<TcpListener>,
     behind: Process,
-    child: Child,
 }
 
 impl Host {
@@ -178,9 +176,7 @@ impl Host {
             ["pem", "key"].map(|kind| fs::read(identities.path("outer_server", kind)).unwrap());
         fs::write(identities.path("outer_server", "both"), both.concat()).unwrap();
         let backend = TcpListener::bind("127.0.0.1:0").unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port("127.0.0.1");
         let paths = Paths {
             config: identities.path(program.name, "conf"),
             dir: identities.dir.clone(),
@@ -189,41 +185,18 @@ impl Host {
         };
         let (arguments, config) = (program.start)(&paths);
         fs::write(&paths.config, format!("{}\n", config.trim_end())).unwrap();
-        let child = Command::new(program.name)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let address = format!("127.0.0.1:{port}");
+        let daemon =
+            Daemon::start(program.name, address, Command::new(program.name).args(arguments));
         Self {
             name: version(program),
             alpn: program.alpn,
             closes: program.closes,
             alerts: program.alerts,
-            port,
+            daemon,
             backend: RefCell::new(backend),
             behind,
-            child,
         }
-    }
-
-    /// A connection to the host, which may take a moment to listen.
-    fn connect(&self) -> TcpStream {
-        let begun = Instant::now();
-        loop {
-            match TcpStream::connect(("127.0.0.1", self.port)) {
-                Ok(socket) => return socket,
-                Err(_) if begun.elapsed() < LIMIT => thread::sleep(Duration::from_millis(5)),
-                Err(e) => panic!("{} does not listen: {e}", self.name),
-            }
-        }
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -250,10 +223,10 @@ impl Peer for Host {
     fn start(&self, identities: &Identities, case: &Case) -> (TcpStream, Running) {
         if case.stranger_here == Some(Layer::Outer) {
             // The host lets nothing through.
-            return (self.connect(), Running::new(Report::default));
+            return (self.daemon.connect(), Running::new(Report::default));
         }
         let backend = self.backend.borrow().try_clone().unwrap();
-        let ours = self.connect();
+        let ours = self.daemon.connect();
         let (theirs, running) = self.behind.start(identities, case);
         thread::spawn(move || splice(&accept(&backend), &theirs));
         (ours, running)

@@ -53,7 +53,7 @@ impl Identities {
         Self { dir }
     }
 
-    fn add(&self, name: &str, certificate: &str, key: &str) {
+    pub(crate) fn add(&self, name: &str, certificate: &str, key: &str) {
         pki::write(&self.path(name, "pem"), certificate, 0o644).unwrap();
         pki::write(&self.path(name, "key"), key, 0o600).unwrap();
     }

@@ -6,10 +6,13 @@
 mod bulk;
 mod case;
 mod certificates;
+mod daemon;
 mod documents;
 mod duplex;
 mod exporter;
 mod hosts;
+#[cfg(feature = "cli")]
+mod https_proxy;
 mod identities;
 #[cfg(feature = "__openssl-peer")]
 mod openssl;
@@ -21,6 +24,10 @@ mod table;
 
 #[path = "../../src/cli/pki.rs"]
 mod pki;
+
+#[cfg(feature = "cli")]
+#[path = "../../examples/hyper/connector.rs"]
+mod connector;
 
 #[path = "../support/tools.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]

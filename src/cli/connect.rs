@@ -13,7 +13,6 @@ use super::config::ClientLayer;
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::Failure;
-use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::{ClientOptions, Inner, Outer};
@@ -21,6 +20,7 @@ use super::probe;
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::tunnel;
+use super::watch::WatchOptions;
 
 /// Standard input to the inner peer, the inner peer to standard output.
 ///
@@ -51,9 +51,8 @@ pub(crate) struct Connect {
     /// A file with USER:PASSWORD for the proxy
     #[arg(long, value_name = "PATH", requires = "http_connect")]
     http_auth: Option<PathBuf>,
-    /// Append the secrets of both layers to this file, for Wireshark
-    #[arg(long, value_name = "FILE")]
-    keylog: Option<PathBuf>,
+    #[command(flatten)]
+    watch: WatchOptions,
     #[command(flatten)]
     outer: Outer<ClientOptions>,
     #[command(flatten)]
@@ -70,20 +69,19 @@ impl Connect {
             Some(to) => Some(tunnel::request(to, self.http_auth.as_deref())?),
             None => None,
         };
-        if let Some(path) = &self.keylog {
-            let keylog = KeyFile::open(path)?;
-            self.inner.0.common.keylog = Some(keylog.clone());
-            self.outer.0.common.keylog = Some(keylog);
-        }
+        let watch = self.watch.open("connect")?;
+        watch.secrets(&mut self.outer.0.common);
+        watch.secrets(&mut self.inner.0.common);
         let host = Some(self.to.host.as_str());
         let origin = self.http_connect.as_ref().map(|to| to.host.as_str());
         let outer = ClientLayer::load(Layer::Outer, self.outer.0, host)?.setup()?;
         let inner = ClientLayer::load(Layer::Inner, self.inner.0, origin)?.setup()?;
-        let setups = [&outer, &inner];
 
         let what = format!("connecting to {}", self.to);
         let tcp = console.progress(&what, net::connect(&self.to, self.timeout)).await?;
         let address = net::shown(tcp.peer_addr());
+        let [outer, inner] = watch.connection(1, &tcp, [outer, inner], request.is_some());
+        let setups = [&outer, &inner];
         let link = match request {
             None => Link::nested(&outer, &inner, tcp),
             Some(request) => {

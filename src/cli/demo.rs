@@ -23,6 +23,7 @@ use super::link::Link;
 use super::net::{self, Endpoint};
 use super::options::ClientOptions;
 use super::report::{LayerReport, certificate, certificate_json, layers_json, milliseconds};
+use super::watch::{Watch, WatchOptions};
 use cluster::{Cluster, Seen};
 use evidence::{Evidence, PIECE, records};
 
@@ -43,6 +44,8 @@ pub(crate) struct Demo {
     /// What the client says to the HSM
     #[arg(long, value_name = "TEXT", default_value = "only the HSM may read this", value_parser = message)]
     message: String,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 fn message(text: &str) -> Result<String, String> {
@@ -56,12 +59,13 @@ impl Demo {
     pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
         let console = Console { json, quiet: false };
         let begun = Instant::now();
+        let watch = self.watch.open("demo")?;
         let cluster = Cluster::new(self.keep.clone())?;
         let made = begun.elapsed();
 
         let hsm = cluster.hsm().await?;
         let host = cluster.host(hsm.address).await?;
-        let client = client(&cluster, host.address.to_string(), &self.message).await;
+        let client = client(&cluster, host.address.to_string(), &self.message, &watch).await;
         // Whoever failed first stopped the others; the client knows most.
         let client = client?;
         let heard = join(hsm.task).await?;
@@ -105,14 +109,22 @@ struct Client {
     round_trip: Duration,
 }
 
-async fn client(cluster: &Cluster, host: String, message: &str) -> Result<Client, Failure> {
+async fn client(
+    cluster: &Cluster,
+    host: String,
+    message: &str,
+    watch: &Watch,
+) -> Result<Client, Failure> {
     let (mut outer, mut inner) = (ClientOptions::default(), ClientOptions::default());
     cloudhsm::only(cluster.path())?.fill(&mut outer, &mut inner);
+    watch.secrets(&mut outer.common);
+    watch.secrets(&mut inner.common);
     let outer = ClientLayer::load(Layer::Outer, outer, None)?.setup()?;
     let inner = ClientLayer::load(Layer::Inner, inner, None)?.setup()?;
-    let setups = [&outer, &inner];
     let endpoint = host.parse().map_err(|error: String| unexpected(&error))?;
     let tcp = net::connect(&endpoint, LIMIT).await?;
+    let [outer, inner] = watch.connection(1, &tcp, [outer, inner], false);
+    let setups = [&outer, &inner];
     let link = Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;
     talk(link, &outer, &inner, message).await.map_err(|broken| broken.explain(&setups))
 }

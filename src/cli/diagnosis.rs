@@ -275,7 +275,7 @@ fn alert_received(layer: Layer, alert: AlertDescription, setup: Option<&Setup>) 
     let failure = |remedy: String| {
         Failure::new(Status::of(layer), "the peer refused the connection", remedy)
             .on(layer)
-            .compared("no alert", format!("alert {}", alert_name(alert)))
+            .compared("no alert", format!("alert {}", spoken_name(alert)))
     };
     let own = setup.and_then(|setup| setup.own.as_ref());
     let asked = setup.and_then(|setup| setup.witness.testimony().asked);
@@ -379,7 +379,7 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
 }
 
 /// The rule's own words for a refusal: rustls keeps them unless it has a word of its own.
-fn verdict(error: &CertificateError, setup: Option<&Setup>) -> Option<identity::Error> {
+pub(crate) fn verdict(error: &CertificateError, setup: Option<&Setup>) -> Option<identity::Error> {
     let carried = match error {
         CertificateError::Other(other) => other.0.downcast_ref::<identity::Error>().cloned(),
         _ => None,
@@ -388,8 +388,8 @@ fn verdict(error: &CertificateError, setup: Option<&Setup>) -> Option<identity::
 }
 
 /// `handshake_failure`, as the RFC writes it.
-fn alert_name(alert: AlertDescription) -> String {
-    spoken(&format!("{alert:?}")).replace(' ', "_")
+pub(crate) fn spoken_name(camel: impl core::fmt::Debug) -> String {
+    spoken(&format!("{camel:?}")).replace(' ', "_")
 }
 
 /// `SeveralWords(..)` as several words.

@@ -24,8 +24,10 @@ mod relay;
 mod report;
 mod serve;
 mod server;
+mod trace;
 mod tunnel;
 mod verify_hsm;
+mod watch;
 mod wire;
 mod witness;
 
@@ -59,6 +61,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
     VerifyHsm(verify_hsm::VerifyHsm),
+    Trace(trace::Trace),
 }
 
 fn main() -> ExitCode {
@@ -99,6 +102,7 @@ fn run(json: bool, command: Command) -> Result<(), Failure> {
             Command::Inspect(inspect) => inspect.run(json),
             Command::Doctor(doctor) => doctor.run(json).await,
             Command::VerifyHsm(verify) => verify.run(json),
+            Command::Trace(trace) => trace.run(json),
         }
     });
     // A read of standard input may never return.

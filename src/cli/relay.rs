@@ -1,7 +1,6 @@
 //! `relay`: the host, which terminates the outer layer and forwards what it can't read.
 
 use core::time::Duration;
-use std::path::PathBuf;
 
 use clap::Args;
 use nested_tls::{Layer, Session};
@@ -11,7 +10,6 @@ use super::config::ServerLayer;
 use super::console::Console;
 use super::diagnosis::Broken;
 use super::failure::Failure;
-use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::operation::Operation;
@@ -20,6 +18,7 @@ use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::LayerReport;
 use super::serve::tell_begin;
 use super::server::{Accepted, Service, run, tell_end};
+use super::watch::{Watch, WatchOptions};
 
 /// Be the host: terminate the outer layer, forward the inner one untouched.
 ///
@@ -38,9 +37,8 @@ pub(crate) struct Relay {
     /// How long the outer handshake may take, and the connection forwards
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
-    /// Append the secrets of the outer layer to this file, for Wireshark
-    #[arg(long, value_name = "FILE")]
-    keylog: Option<PathBuf>,
+    #[command(flatten)]
+    watch: WatchOptions,
     #[command(flatten)]
     operation: Operation,
     #[command(flatten)]
@@ -49,14 +47,14 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
-        if let Some(path) = &self.keylog {
-            self.outer.0.common.keylog = Some(KeyFile::open(path)?);
-        }
+        let watch = self.watch.open("relay")?;
+        watch.secrets(&mut self.outer.0.common);
         let console = Console { json, quiet: false };
         let host = Host {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
             forward: self.forward,
             timeout: self.timeout,
+            watch,
             console,
         };
         run(host, &self.listen, self.once, &self.operation, console).await
@@ -67,6 +65,7 @@ struct Host {
     outer: ServerLayer,
     forward: Endpoint,
     timeout: Duration,
+    watch: Watch,
     console: Console,
 }
 
@@ -75,7 +74,7 @@ impl Service for Host {
 
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
         let Accepted { number, tcp, peer, handshake, stage } = accepted;
-        let outer = self.outer.setup()?;
+        let [outer] = self.watch.connection(number, &tcp, [self.outer.setup()?], false);
         let setups = [&outer];
         let mut link = Link::single(&outer, tcp).map_err(|broken| broken.explain(&setups))?;
         let flow = Flow::default();

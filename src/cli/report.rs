@@ -249,7 +249,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn version(version: Option<ProtocolVersion>) -> String {
+pub(crate) fn version(version: Option<ProtocolVersion>) -> String {
     match version {
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".into(),
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".into(),

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 use std::io;
-use std::path::PathBuf;
 
 use clap::Args;
 use nested_tls::{Layer, Ports};
@@ -13,7 +12,6 @@ use super::config::ServerLayer;
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::Failure;
-use super::keylog::KeyFile;
 use super::link::Link;
 use super::net::{self, Endpoint};
 use super::operation::Operation;
@@ -21,6 +19,7 @@ use super::options::{Inner, Outer, ServerOptions};
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::server::{Accepted, Service, run, tell_end};
+use super::watch::{Watch, WatchOptions};
 
 /// Terminate both layers here.
 ///
@@ -40,9 +39,8 @@ pub(crate) struct Serve {
     /// How long each handshake may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
-    /// Append the secrets of both layers to this file, for Wireshark
-    #[arg(long, value_name = "FILE")]
-    keylog: Option<PathBuf>,
+    #[command(flatten)]
+    watch: WatchOptions,
     #[command(flatten)]
     operation: Operation,
     #[command(flatten)]
@@ -59,7 +57,7 @@ impl Serve {
             echo: true,
             once: false,
             timeout: Duration::from_secs(10),
-            keylog: None,
+            watch: WatchOptions::default(),
             operation: Operation::default(),
             outer: Outer(outer),
             inner: Inner(inner),
@@ -67,11 +65,9 @@ impl Serve {
     }
 
     pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
-        if let Some(path) = &self.keylog {
-            let keylog = KeyFile::open(path)?;
-            self.inner.0.common.keylog = Some(keylog.clone());
-            self.outer.0.common.keylog = Some(keylog);
-        }
+        let watch = self.watch.open("serve")?;
+        watch.secrets(&mut self.outer.0.common);
+        watch.secrets(&mut self.inner.0.common);
         let console = Console { json, quiet: false };
         let server = Server {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
@@ -82,6 +78,7 @@ impl Serve {
                 (false, false) => Answer::Nothing,
             },
             timeout: self.timeout,
+            watch,
             console,
         };
         run(server, &self.listen, self.once, &self.operation, console).await
@@ -100,6 +97,7 @@ struct Server {
     inner: ServerLayer,
     answer: Answer,
     timeout: Duration,
+    watch: Watch,
     console: Console,
 }
 
@@ -108,7 +106,8 @@ impl Service for Server {
 
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
         let Accepted { number, tcp, peer, handshake, stage } = accepted;
-        let (outer, inner) = (self.outer.setup()?, self.inner.setup()?);
+        let setups = [self.outer.setup()?, self.inner.setup()?];
+        let [outer, inner] = self.watch.connection(number, &tcp, setups, false);
         let setups = [&outer, &inner];
         let mut link =
             Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;

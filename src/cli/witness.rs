@@ -1,15 +1,22 @@
 //! What happened to the certificates of one connection, for its report and for the diagnosis of its failure.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use nested_tls::Layer;
 use nested_tls::identity::{Acceptance, Error, Judgement, Observer, OwnCertificate};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
+use super::trace::Traced;
+
 /// Hears what the rule of one layer of one connection says.
 #[derive(Debug, Default)]
-pub(crate) struct Witness(Mutex<Testimony>);
+pub(crate) struct Witness {
+    testimony: Mutex<Testimony>,
+    /// Who else hears of it.
+    traced: OnceLock<(Layer, Arc<Traced>)>,
+}
 
 /// What a [`Witness`] has heard.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +42,12 @@ impl Witness {
     /// A witness of a rule that some files are missing from.
     pub(crate) fn of(unreadable: &[Error]) -> Self {
         let testimony = Testimony { unreadable: unreadable.to_vec(), ..Testimony::default() };
-        Self(Mutex::new(testimony))
+        Self { testimony: Mutex::new(testimony), traced: OnceLock::new() }
+    }
+
+    /// Has it written down, too.
+    pub(crate) fn also_tell(&self, layer: Layer, traced: Arc<Traced>) {
+        let _ = self.traced.set((layer, traced));
     }
 
     pub(crate) fn testimony(&self) -> Testimony {
@@ -43,7 +55,14 @@ impl Witness {
     }
 
     fn lock(&self) -> MutexGuard<'_, Testimony> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.testimony.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, asked: Asked) {
+        if let Some((layer, traced)) = self.traced.get() {
+            traced.asked(*layer, asked.answered);
+        }
+        self.lock().asked = Some(asked);
     }
 }
 
@@ -55,11 +74,14 @@ impl Testimony {
 
 impl Observer for Witness {
     fn judged(&self, judgement: &Judgement) {
+        if let Some((layer, traced)) = self.traced.get() {
+            traced.judged(*layer, judgement);
+        }
         self.lock().judgement = Some(judgement.clone());
     }
 
     fn asked(&self, own: &OwnCertificate) {
-        self.lock().asked = Some(Asked { schemes: own.schemes.clone(), answered: own.usable });
+        self.hear(Asked { schemes: own.schemes.clone(), answered: own.usable });
     }
 }
 
@@ -69,7 +91,7 @@ pub(crate) struct NoKey(pub(crate) Arc<Witness>);
 
 impl ResolvesClientCert for NoKey {
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().asked = Some(Asked { schemes: schemes.to_vec(), answered: false });
+        self.0.hear(Asked { schemes: schemes.to_vec(), answered: false });
         None
     }
 

@@ -14,6 +14,7 @@ mod openssl;
 mod operating;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
+mod traces;
 mod tunnel;
 mod verify_hsm;
 

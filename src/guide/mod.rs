@@ -11,6 +11,7 @@
 //! 9. [`without_std`] - small devices
 //! 10. [`migration`] - from stacked streams
 //! 11. [`questions`] - failures that people met elsewhere, and what happens here
+//! 12. [`seeing`] - what happens on the wire: traces, pictures, captures, logs
 
 #[doc = include_str!("roles.md")]
 pub mod roles {}
@@ -34,3 +35,5 @@ pub mod without_std {}
 pub mod migration {}
 #[doc = include_str!("questions.md")]
 pub mod questions {}
+#[doc = include_str!("seeing.md")]
+pub mod seeing {}

@@ -86,12 +86,7 @@ fn feed<P: Keyed>(
 ) -> Report {
     let mut acted = false;
     loop {
-        drain(&mut machine);
-        if machine.ports.readiness().plain_write && !acted {
-            acted = true;
-            act(&mut machine, plan);
-            drain(&mut machine);
-        }
+        acted |= act(&mut machine, plan, acted);
         let piece = &bytes[..size().min(bytes.len())];
         let taken = machine.receive(piece);
         bytes = &bytes[taken..];
@@ -104,6 +99,8 @@ fn feed<P: Keyed>(
         }
     }
     machine.read_all();
+    // All of it may have come at once.
+    act(&mut machine, plan, acted);
     if plan.has(EOF) {
         machine.eof();
         machine.read_all();
@@ -118,7 +115,12 @@ fn feed<P: Keyed>(
     machine.report().clone()
 }
 
-fn act<P: Keyed>(machine: &mut Machine<P>, plan: &Plan) {
+/// What the user does as soon as it can, once; whether it did.
+fn act<P: Keyed>(machine: &mut Machine<P>, plan: &Plan, acted: bool) -> bool {
+    drain(machine);
+    if acted || !machine.ports.readiness().plain_write {
+        return false;
+    }
     if plan.has(WRITES) {
         machine.write(&[b'w'; 900]);
         // Refused in TLS 1.2.
@@ -128,6 +130,8 @@ fn act<P: Keyed>(machine: &mut Machine<P>, plan: &Plan) {
     if plan.has(CLOSES) {
         machine.close();
     }
+    drain(machine);
+    true
 }
 
 /// All output, to nobody.

@@ -283,10 +283,12 @@ impl Machine for Session {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, Error> {
+        // Sealing makes what waits longer; a user who was told of room has it all the same.
+        let mut room = self.queued() < self.limits.wire_out;
         // What an inner layer left behind goes first.
         self.seal_pending(self.current_phase(), true);
         let mut taken = 0;
-        while taken < data.len() && self.queued() < self.limits.wire_out {
+        while taken < data.len() && room {
             let rest = data.get(taken..).into_iter();
             match self.connection.seal(rest, usize::MAX, &mut self.sealed) {
                 Ok(0) => break,
@@ -296,6 +298,7 @@ impl Machine for Session {
                     return Err(self.fail(Layer::Outer, self.current_phase(), error));
                 }
             }
+            room = self.queued() < self.limits.wire_out;
         }
         Ok(taken)
     }

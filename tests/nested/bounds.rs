@@ -83,6 +83,22 @@ fn closing_looks_at_what_it_makes_room_for() {
     assert_eq!(pair.left.ports.phase(), Phase::Closed);
 }
 
+/// What goes before a write (an answer, an inner layer's last records) takes room of its own.
+#[test]
+fn who_was_told_of_room_has_it() {
+    for wire_out in 1..200 {
+        let limits = Limits { wire_out, ..Limits::default() };
+        let setup = Setup { limits, mutual: false, ..Setup::default() };
+        let _told = Told::new(wire_out);
+        let (mut left, mut peer) = session(&setup);
+        left.receive(&peer.seal(HANDSHAKE, &hostile::KEY_UPDATE_REQUESTED));
+        while left.ports.readiness().plain_write {
+            assert_eq!(left.write(b"x"), 1);
+        }
+        assert_eq!(left.write(b"x"), 0);
+    }
+}
+
 #[test]
 fn a_peer_that_asks_and_never_reads_gets_one_answer() {
     // In a session, and inside: then the outer layer is in order.

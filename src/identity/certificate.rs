@@ -10,7 +10,7 @@ use rustls::CertificateError;
 use rustls::crypto::CryptoProvider;
 #[cfg(feature = "std")]
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::crypto::hash::HashAlgorithm;
+use rustls::crypto::hash::{HashAlgorithm, Output};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 
 use super::asn1::{
@@ -474,14 +474,23 @@ pub(super) fn encoding_error(expected: &str, malformed: Malformed) -> Error {
     Error::new(Problem::Encoding, expected, found).for_rustls(CertificateError::BadEncoding)
 }
 
-/// SHA-256 by a hash that one of the provider's cipher suites brings along.
+/// SHA-256, if the provider has it.
 pub(super) fn sha256(provider: &CryptoProvider, data: &[u8]) -> Option<[u8; 32]> {
+    hash(provider, HashAlgorithm::SHA256, data)?.as_ref().try_into().ok()
+}
+
+/// A hash that one of the provider's cipher suites brings along.
+pub(super) fn hash(
+    provider: &CryptoProvider,
+    algorithm: HashAlgorithm,
+    data: &[u8],
+) -> Option<Output> {
     let hash = provider.cipher_suites.iter().find_map(|suite| {
         let hash = match suite {
             rustls::SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
             rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
         };
-        (hash.algorithm() == HashAlgorithm::SHA256).then_some(hash)
+        (hash.algorithm() == algorithm).then_some(hash)
     })?;
-    hash.hash(data).as_ref().try_into().ok()
+    Some(hash.hash(data))
 }

@@ -28,6 +28,7 @@ mod client_key;
 #[cfg(feature = "std")]
 pub mod cloudhsm;
 mod csr;
+mod end_point;
 mod error;
 #[cfg(feature = "std")]
 pub mod examine;

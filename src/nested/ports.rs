@@ -163,6 +163,9 @@ pub trait Ports: sealed::Sealed {
     /// The channel binding `tls-exporter` of `layer`.
     /// <https://www.rfc-editor.org/rfc/rfc9266#section-2>
     ///
+    /// `tls-server-end-point` is
+    /// [`Certificate::tls_server_end_point`](crate::identity::Certificate::tls_server_end_point).
+    ///
     /// # Errors
     /// As [`Ports::export_keying_material`].
     fn tls_exporter(&self, layer: Layer) -> Result<[u8; 32], Error> {

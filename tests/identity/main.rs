@@ -8,6 +8,7 @@
 
 mod attestation;
 mod cloudhsm;
+mod end_point;
 mod examine;
 mod forge;
 mod hashed_dir;

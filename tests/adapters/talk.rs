@@ -14,6 +14,7 @@ use super::line::{Adapter, Line};
 use super::transport::{self, End, Manners, Watch};
 use crate::support::crypto::{self, Rng};
 use crate::support::setup::{Setup, Side};
+pub use crate::support::tally::base_seed;
 
 /// What a task does, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +89,6 @@ impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// Where the seeds of all runs begin: `SEED` in the environment asks for other runs than usual.
-pub fn base_seed() -> u64 {
-    std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0)
 }
 
 /// What each side says over and over; a lost, repeated or moved byte is seen.

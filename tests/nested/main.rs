@@ -1,5 +1,5 @@
 //! The state machine in memory: every run follows from a seed.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,10 +8,10 @@ mod bounds;
 mod chunking;
 mod closing;
 mod exporters;
+mod faults;
 mod flights;
 mod framings;
 mod handshakes;
-mod hostile_host;
 #[cfg(feature = "http-connect")]
 mod http_connect;
 mod keys;
@@ -20,5 +20,4 @@ mod preamble;
 mod record_path;
 mod records;
 mod resumption;
-mod sweeps;
 mod traces;

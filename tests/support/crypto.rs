@@ -13,6 +13,8 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use rustls::{NamedGroup, PeerMisbehaved};
 
+use super::memo::{self, memo};
+
 thread_local! {
     static STATE: Cell<u64> = const { Cell::new(1) };
 }
@@ -80,7 +82,7 @@ struct X25519;
 
 struct Exchange {
     secret: x25519_dalek::StaticSecret,
-    public: x25519_dalek::PublicKey,
+    public: [u8; 32],
 }
 
 impl SupportedKxGroup for X25519 {
@@ -88,7 +90,8 @@ impl SupportedKxGroup for X25519 {
         let mut bytes = [0; 32];
         Seeded.fill(&mut bytes)?;
         let secret = x25519_dalek::StaticSecret::from(bytes);
-        let public = x25519_dalek::PublicKey::from(&secret);
+        let public = || x25519_dalek::PublicKey::from(&secret).as_bytes().to_vec();
+        let public = memo(b'p', &[&bytes], public).try_into().unwrap();
         Ok(Box::new(Exchange { secret, public }))
     }
 
@@ -100,15 +103,18 @@ impl SupportedKxGroup for X25519 {
 impl ActiveKeyExchange for Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, rustls::Error> {
         let peer: [u8; 32] = peer.try_into().map_err(|_| PeerMisbehaved::InvalidKeyShare)?;
-        let shared = self.secret.diffie_hellman(&peer.into());
-        if !shared.was_contributory() {
-            return Err(PeerMisbehaved::InvalidKeyShare.into());
+        let exchange = || {
+            let shared = self.secret.diffie_hellman(&peer.into());
+            if shared.was_contributory() { shared.as_bytes().to_vec() } else { Vec::new() }
+        };
+        match &memo(b'x', &[self.secret.as_bytes(), &peer], exchange)[..] {
+            [] => Err(PeerMisbehaved::InvalidKeyShare.into()),
+            shared => Ok(SharedSecret::from(shared)),
         }
-        Ok(SharedSecret::from(&shared.as_bytes()[..]))
     }
 
     fn pub_key(&self) -> &[u8] {
-        self.public.as_bytes()
+        &self.public
     }
 
     fn group(&self) -> NamedGroup {
@@ -122,8 +128,9 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         kx_groups: vec![&X25519],
         secure_random: &Seeded,
+        signature_verification_algorithms: memo::algorithms(),
+        key_provider: &memo::Keys,
         cipher_suites: super::limited::suites().unwrap_or(given.cipher_suites),
-        ..given
     })
 }
 

@@ -17,8 +17,10 @@ pub struct Host {
     /// Every inner byte that each side sent, before it was tampered with.
     pub from_left: Vec<u8>,
     pub from_right: Vec<u8>,
-    /// Close notifies are not passed on.
-    pub hides_close: bool,
+    /// Not even a close_notify is passed on from this side, by index.
+    pub silenced: [bool; 2],
+    /// The transport towards this side has ended: nothing more arrives there.
+    pub hung_up: [bool; 2],
     waiting: [Vec<u8>; 2],
 }
 
@@ -29,7 +31,8 @@ impl Host {
             towards_right,
             from_left: Vec::new(),
             from_right: Vec::new(),
-            hides_close: false,
+            silenced: [false; 2],
+            hung_up: [false; 2],
             waiting: [Vec::new(), Vec::new()],
         }
     }
@@ -63,6 +66,7 @@ impl Host {
 
     /// Between this host and the party on `side`.
     fn exchange(&mut self, side: Side, party: &mut dyn Party) -> bool {
+        let hung_up = self.hung_up[index(side)];
         let session = self.session(side);
         let mut moved = false;
         loop {
@@ -75,7 +79,7 @@ impl Host {
         }
         while let Some(bytes) = session.wire_out_bytes() {
             moved = true;
-            let mut rest = &bytes[..];
+            let mut rest = if hung_up { &[] } else { &bytes[..] };
             while !rest.is_empty() {
                 let n = party.receive(rest);
                 if n == 0 && party.read(usize::MAX) == 0 {
@@ -109,7 +113,10 @@ impl Host {
         moved |= taken > 0;
         let drained = waiting.is_empty();
         self.waiting[index(to)] = waiting;
-        if drained && !self.hides_close && self.session(from).plain_out() == Plaintext::End {
+        if drained
+            && !self.silenced[index(from)]
+            && self.session(from).plain_out() == Plaintext::End
+        {
             let session = self.session(to);
             if !matches!(session.phase(), Phase::Closed | Phase::Failed)
                 && session.readiness().plain_write

@@ -144,10 +144,13 @@ impl Hostile {
     pub fn handshake(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         let before = crypto::swap(self.randomness);
+        // How many records more than one a message takes.
+        let mut more = 0;
         loop {
             let (input, output) = (&mut self.input, &mut self.output);
             // rustls must not see application data: that is opened here.
-            let len = input.len();
+            let len = super::records::ranges(input).get(more).map_or(input.len(), |r| r.end);
+            let all = len == input.len();
             let (discard, done) = match &mut self.state {
                 State::Client(c) => {
                     let (discard, done) = act(c.process_tls_records(&mut input[..len]), output);
@@ -160,9 +163,12 @@ impl Hostile {
                 State::Keys(_) | State::Gone => break,
             };
             self.input.drain(..discard);
+            more = if discard > 0 { 0 } else { more };
             match done {
                 Some(true) => self.take_keys(),
-                Some(false) => break,
+                Some(false) if all => break,
+                Some(false) if discard == 0 => more += 1,
+                Some(false) => {}
                 None => {}
             }
         }

@@ -228,3 +228,38 @@ impl Setup {
         )
     }
 }
+
+/// A setup whose configurations are made once, for many connections.
+pub struct Cast {
+    pub setup: Setup,
+    /// By side: the outer layer's, the inner layer's.
+    roles: [(Role, Role); 2],
+}
+
+impl Cast {
+    pub fn new(setup: Setup) -> Self {
+        let role = |side| (setup.role(setup.outer_end(side)), setup.role(setup.inner_end(side)));
+        Self { setup, roles: Side::BOTH.map(role) }
+    }
+
+    pub fn session(&self, side: Side) -> Machine<Session> {
+        let outer = &self.roles[side as usize].0;
+        Machine::new(self.setup.seed_of(side), || {
+            Session::new(outer.clone(), self.setup.limits).unwrap()
+        })
+    }
+
+    pub fn nested(&self, side: Side) -> Machine<Nested> {
+        let inner = &self.roles[side as usize].1;
+        self.session(side).map(|session| session.nest(inner.clone(), Direct).unwrap())
+    }
+
+    /// A host that holds the outer keys of both sides; it draws from this thread's randomness.
+    pub fn host(&self) -> Host {
+        let [towards_left, towards_right] = Side::BOTH.map(|side| {
+            let outer = &self.roles[side.other() as usize].0;
+            Session::new(outer.clone(), self.setup.limits).unwrap()
+        });
+        Host::new(towards_left, towards_right)
+    }
+}

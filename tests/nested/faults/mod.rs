@@ -1,0 +1,276 @@
+//! The fault matrix: for every mix of roles and every pair of versions, whatever someone on the wire
+//! (W), the host with the outer keys (T) or a hostile peer (P) may do, at every place in a whole
+//! session. Each cell ends in complete data or in a typed error of the right layer; never in other
+//! data, an end that is none, a panic, a hang, or more memory than promised (I4 - I7, I10).
+//!
+//! By default a seventh of the byte offsets, each with the faults in turn; with
+//! `NESTED_TLS_SWEEP=all` every offset with every fault. `SEED` asks for other connections. Every
+//! test prints how many of its cells came to what.
+
+mod allowed;
+mod conversation;
+mod floods;
+mod road;
+mod rogue;
+
+use std::collections::BTreeSet;
+
+use nested_tls::{Event, Layer, Phase};
+
+use allowed::{Allowed, CCS, CLOSE_NOTIFY, Sight};
+use conversation::{Ended, converse, expected};
+use road::{End, Fault, Records, Road, Strike};
+
+use crate::support::host::Host;
+use crate::support::party::Party;
+use crate::support::records::ranges;
+use crate::support::schedule::Told;
+use crate::support::setup::{Cast, Setup, Side};
+use crate::support::tally::{Outcome, Place, Tally, base_seed, whole};
+
+/// Of so many offsets one is struck by default.
+const STRIDE: usize = 7;
+
+const OF_BYTES: [Fault; 14] = [
+    Fault::Cut(End::Fin),
+    Fault::Flip(0),
+    Fault::Flip(1),
+    Fault::Flip(2),
+    Fault::Cut(End::Reset),
+    Fault::Flip(3),
+    Fault::Flip(4),
+    Fault::Cut(End::Silence),
+    Fault::Flip(5),
+    Fault::Again,
+    Fault::Flip(6),
+    Fault::Late,
+    Fault::Flip(7),
+    // For who has the keys.
+    Fault::Cut(End::CloseNotify),
+];
+
+const OF_RECORDS: [Fault; 14] = [
+    Fault::Drop,
+    Fault::Double,
+    Fault::Swap,
+    Fault::Replay,
+    Fault::Reflect,
+    Fault::Splice,
+    Fault::Graft,
+    Fault::Insert(CCS),
+    Fault::Insert(CLOSE_NOTIFY),
+    // A fatal handshake_failure.
+    Fault::Insert(&[21, 3, 3, 0, 2, 2, 40]),
+    // Application data: none, and some that nobody sealed.
+    Fault::Insert(&[23, 3, 3, 0, 0]),
+    Fault::Insert(&[23, 3, 3, 0, 20, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]),
+    // A handshake message of no bytes, and a KeyUpdate.
+    Fault::Insert(&[22, 3, 3, 0, 0]),
+    Fault::Insert(&[22, 3, 3, 0, 5, 24, 0, 0, 1, 1]),
+];
+
+/// One row of the matrix, as far as its bytes and records go.
+struct Row {
+    cast: Cast,
+    place: Place,
+    clean: Records,
+    other: Records,
+    /// What may pass, and what of that was seen to.
+    allowed: &'static [Allowed],
+    passed: BTreeSet<&'static str>,
+}
+
+impl Row {
+    fn new(setup: Setup, place: Place, allowed: &'static [Allowed]) -> Self {
+        let cast = Cast::new(setup.seeded(setup.seed + base_seed()));
+        let clean = Self::clean(&cast, place);
+        let other = Self::clean(&Cast::new(setup.seeded(setup.seed + base_seed() + 99)), place);
+        Self { cast, place, clean, other, allowed, passed: BTreeSet::new() }
+    }
+
+    /// The records of a conversation to which nothing happens.
+    fn clean(cast: &Cast, place: Place) -> Records {
+        let none = Records::default();
+        let mut road = Road::new(None, &none);
+        for (side, ended) in Side::BOTH.into_iter().zip(converse(cast, place, &mut road)) {
+            assert!(ended.is_complete(side), "{:?}: {ended:?}", cast.setup);
+            assert_eq!(ended.phase, Phase::Closed);
+        }
+        for side in [0, 1] {
+            assert_eq!(road.records[side].concat(), road.sent[side], "a record that is not whole");
+        }
+        road.records
+    }
+
+    fn strike(&mut self, tally: &mut Tally, from: Side, at: usize, fault: Fault) {
+        let strike = Strike { place: self.place, from, at, fault };
+        let setup = self.cast.setup;
+        let told = (setup.outer, setup.inner, setup.mix, setup.seed, strike);
+        tally.cell(self.place, fault.name(), told, || self.judge(strike));
+    }
+
+    fn judge(&mut self, strike: Strike) -> Option<Outcome> {
+        let mut road = Road::new(Some(strike), &self.other);
+        let ended = converse(&self.cast, self.place, &mut road);
+        let layer = strike.layer();
+        for (side, ended) in Side::BOTH.into_iter().zip(&ended) {
+            Self::no_lie(side, ended);
+            if let Some(failure) = &ended.report.failure {
+                let cut = ["Truncated", "Canceled"].contains(&&failure.what[..]);
+                assert!(cut || failure.layer == layer, "{side:?} blames another: {failure:?}");
+            }
+        }
+        if !road.struck {
+            return None;
+        }
+        let complete = || Side::BOTH.iter().zip(&ended).all(|(side, e)| e.is_complete(*side));
+        match strike.fault {
+            Fault::Late => {
+                assert!(complete(), "late, but all there: {ended:?}");
+                return Some(Outcome::Completed);
+            }
+            Fault::Cut(End::Silence) => return Some(Outcome::Pending),
+            _ => {}
+        }
+        for ended in &ended {
+            assert!(matches!(ended.phase, Phase::Failed | Phase::Closed), "hangs: {ended:?}");
+        }
+        let [sender, receiver] =
+            [&ended[strike.from as usize], &ended[strike.from.other() as usize]];
+        if let (Fault::Cut(_), Some(failure)) = (strike.fault, &receiver.report.failure) {
+            assert_eq!(failure.what, "Truncated");
+        }
+        if let Some(failure) = &receiver.report.failure {
+            let own = failure.what != "Truncated" && !failure.what.starts_with("AlertReceived");
+            // Whoever can be told is told.
+            assert!(!own || receiver.last_words > 0 || receiver.closed, "no alert: {failure:?}");
+        }
+        let version =
+            if layer == Layer::Outer { self.cast.setup.outer } else { self.cast.setup.inner };
+        let sight = Sight { strike, version, records: &self.clean };
+        let entry = self.allowed.iter().find(|allowed| (allowed.passes)(&sight));
+        let failure =
+            [receiver, sender].into_iter().find_map(|ended| ended.report.failure.as_ref());
+        let unclean = ended.iter().any(|e| e.report.events.contains(&Event::OuterUnclean));
+        Some(match (failure, entry) {
+            (Some(failure), None) if failure.layer == Layer::Outer => Outcome::Outer,
+            (Some(_), None) => Outcome::Inner,
+            (None, None) if unclean => Outcome::Unclean,
+            (None, None) => panic!("nobody noticed: {ended:?}"),
+            (Some(_), Some(entry)) => panic!("noticed in spite of {:?}: {ended:?}", entry.what),
+            (None, Some(entry)) => {
+                assert!(complete(), "nobody noticed, and something is missing: {ended:?}");
+                self.passed.insert(entry.what);
+                Outcome::Allowed
+            }
+        })
+    }
+
+    /// Nobody reads what was not written, or is told of an end before it (I7).
+    fn no_lie(side: Side, ended: &Ended) {
+        let report = &ended.report;
+        assert!(expected(side).starts_with(&report.read), "{side:?} read other data");
+        if report.end {
+            assert_eq!(report.read, expected(side), "{side:?}: data is missing before the end");
+        }
+    }
+
+    fn bytes(&mut self, tally: &mut Tally, offset: usize) {
+        let mut turn = offset;
+        let faults = &OF_BYTES[..OF_BYTES.len() - usize::from(self.place == Place::Wire)];
+        for from in Side::BOTH {
+            let sent = self.clean[from as usize].concat();
+            let rows = ranges(&sent);
+            for at in 0..sent.len() {
+                if whole() {
+                    for fault in faults {
+                        self.strike(tally, from, at, *fault);
+                    }
+                    continue;
+                }
+                // Headers and what follows them say more than the rest.
+                let near = rows.iter().any(|r| r.contains(&at) && at - r.start < 6);
+                if at % STRIDE == offset % STRIDE || (near && at % 2 == 0) {
+                    turn += 1;
+                    self.strike(tally, from, at, faults[turn % faults.len()]);
+                }
+            }
+        }
+    }
+
+    fn records(&mut self, tally: &mut Tally, _: usize) {
+        for from in Side::BOTH {
+            for at in 0..self.clean[from as usize].len() {
+                for fault in OF_RECORDS {
+                    self.strike(tally, from, at, fault);
+                }
+            }
+        }
+    }
+}
+
+/// Every row of a place: what `strike` makes of it.
+fn every_row(
+    title: &str,
+    place: Place,
+    allowed: &'static [Allowed],
+    mut strike: impl FnMut(&mut Row, &mut Tally, usize),
+) {
+    let mut tally = Tally::default();
+    let mut passed = BTreeSet::new();
+    for (i, setup) in Setup::all().enumerate() {
+        let mut row = Row::new(setup, place, allowed);
+        strike(&mut row, &mut tally, i);
+        passed.extend(row.passed);
+    }
+    tally.finish(title);
+    for Allowed { what, why, .. } in allowed {
+        // A sample need not meet all of them.
+        let met = passed.contains(what) || (title.starts_with("bytes") && !whole());
+        assert!(met, "never seen to pass: {what}, because {why}");
+    }
+}
+
+#[test]
+fn bytes_on_the_wire() {
+    every_row("bytes on the wire", Place::Wire, allowed::OF_BYTES, Row::bytes);
+}
+
+#[test]
+fn bytes_between_the_layers() {
+    every_row("bytes between the layers", Place::Host, allowed::OF_BYTES, Row::bytes);
+}
+
+#[test]
+fn records_on_the_wire() {
+    every_row("records on the wire", Place::Wire, allowed::OF_RECORDS, Row::records);
+}
+
+#[test]
+fn records_between_the_layers() {
+    every_row("records between the layers", Place::Host, allowed::OF_RECORDS, Row::records);
+}
+
+/// All that a client once sent, to a server that has not met it.
+#[test]
+fn a_recorded_connection_can_not_be_replayed() {
+    for setup in Setup::all() {
+        let _told = Told::new(setup);
+        let recorded = Row::clean(&Cast::new(setup), Place::Host);
+        for victim in Side::BOTH {
+            let fresh = setup.seeded(7);
+            let mut parties = [fresh.nested(Side::Left), fresh.nested(Side::Right)];
+            let mut host: Host = fresh.host();
+            let [left, right] = &mut parties;
+            // The peer's bytes never arrive; the recorded ones do.
+            let mut nothing = |_, _, _| Vec::new();
+            host.run(left, right, &mut nothing);
+            host.inject(victim, &recorded[victim.other() as usize].concat());
+            host.run(left, right, &mut nothing);
+            let report = parties[victim as usize].report();
+            assert_eq!(report.read, b"", "{victim:?}");
+            assert!(!report.end);
+            assert!(report.failure.is_some(), "{victim:?} did not notice");
+        }
+    }
+}

@@ -22,6 +22,7 @@ want nginx nginx-light
 want node nodejs
 want socat socat
 want stunnel stunnel4
+want tshark tshark
 if ((${#missing[@]})); then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

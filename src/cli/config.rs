@@ -18,6 +18,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 use super::failure::Failure;
 use super::files::Source;
 use super::options::{ClientOptions, CommonOptions, ServerOptions, Version, option};
+use super::pcap::Peel;
 use super::witness::{NoKey, Witness};
 
 /// One layer of one connection, ready to shake hands.
@@ -27,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) role: Role,
     pub(crate) witness: Arc<Witness>,
     pub(crate) own: Option<Own>,
+    /// What stands between this layer, if it is the inner one, and the outer.
+    pub(crate) peel: Peel,
 }
 
 /// What we present.
@@ -118,6 +121,7 @@ impl ClientLayer {
             role: Role::client(config, self.name.clone()),
             witness,
             own: self.own.clone(),
+            peel: Peel::default(),
         })
     }
 }
@@ -188,6 +192,7 @@ impl ServerLayer {
             role: Role::server(config),
             witness,
             own: Some(self.own.clone()),
+            peel: Peel::default(),
         })
     }
 }

@@ -20,7 +20,7 @@ use super::probe;
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::tunnel;
-use super::watch::WatchOptions;
+use super::watch::WatchBoth;
 
 /// Standard input to the inner peer, the inner peer to standard output.
 ///
@@ -52,7 +52,7 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "PATH", requires = "http_connect")]
     http_auth: Option<PathBuf>,
     #[command(flatten)]
-    watch: WatchOptions,
+    watch: WatchBoth,
     #[command(flatten)]
     outer: Outer<ClientOptions>,
     #[command(flatten)]
@@ -70,8 +70,8 @@ impl Connect {
             None => None,
         };
         let watch = self.watch.open("connect")?;
-        watch.secrets(&mut self.outer.0.common);
-        watch.secrets(&mut self.inner.0.common);
+        watch.secrets(Layer::Outer, &mut self.outer.0.common);
+        watch.secrets(Layer::Inner, &mut self.inner.0.common);
         let host = Some(self.to.host.as_str());
         let origin = self.http_connect.as_ref().map(|to| to.host.as_str());
         let outer = ClientLayer::load(Layer::Outer, self.outer.0, host)?.setup()?;

@@ -2,7 +2,6 @@
 
 mod cluster;
 mod evidence;
-mod recorder;
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -19,11 +18,11 @@ use super::config::{ClientLayer, Setup};
 use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::{Failure, Status};
-use super::link::Link;
+use super::link::{Both, Link};
 use super::net::{self, Endpoint};
 use super::options::ClientOptions;
 use super::report::{LayerReport, certificate, certificate_json, layers_json, milliseconds};
-use super::watch::{Watch, WatchOptions};
+use super::watch::{Watch, WatchBoth};
 use cluster::{Cluster, Seen};
 use evidence::{Evidence, PIECE, records};
 
@@ -45,7 +44,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "TEXT", default_value = "only the HSM may read this", value_parser = message)]
     message: String,
     #[command(flatten)]
-    watch: WatchOptions,
+    watch: WatchBoth,
 }
 
 fn message(text: &str) -> Result<String, String> {
@@ -117,8 +116,8 @@ async fn client(
 ) -> Result<Client, Failure> {
     let (mut outer, mut inner) = (ClientOptions::default(), ClientOptions::default());
     cloudhsm::only(cluster.path())?.fill(&mut outer, &mut inner);
-    watch.secrets(&mut outer.common);
-    watch.secrets(&mut inner.common);
+    watch.secrets(Layer::Outer, &mut outer.common);
+    watch.secrets(Layer::Inner, &mut inner.common);
     let outer = ClientLayer::load(Layer::Outer, outer, None)?.setup()?;
     let inner = ClientLayer::load(Layer::Inner, inner, None)?.setup()?;
     let endpoint = host.parse().map_err(|error: String| unexpected(&error))?;
@@ -130,7 +129,7 @@ async fn client(
 }
 
 async fn talk(
-    mut link: Link<nested_tls::Nested>,
+    mut link: Link<Both>,
     outer: &Setup,
     inner: &Setup,
     message: &str,

@@ -63,7 +63,7 @@ impl Broken {
                 Err(cut) => Self::Reset(cut, error),
                 Ok(()) => Self::Transport(error),
             },
-            Self::Tls(error) if is_foreign(&error) => match stream.transport().greeting() {
+            Self::Tls(error) if is_foreign(&error) => match stream.transport().onlooker.text() {
                 Some(greeting) => Self::Foreign(error, greeting),
                 None => Self::Tls(error),
             },

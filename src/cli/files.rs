@@ -1,6 +1,6 @@
 //! Files that options name: read whole, with one sentence for each way in which that fails.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
@@ -62,6 +62,27 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
             refuse(format!("{what} can't be read: {}", words(&error)), remedy)
         }
     }
+}
+
+/// A file that only its owner may read, to be written: at its end, or from its begin.
+pub(crate) fn private(path: &Path, what: &str, append: bool) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).append(append).truncate(!append).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let opened = options.open(path).and_then(|file| {
+        // One that was there may have been open to others.
+        #[cfg(unix)]
+        if file.metadata()?.is_file() {
+            use std::os::unix::fs::PermissionsExt as _;
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    });
+    opened.map_err(|error| {
+        let reason = format!("{what} can't be written: {}", words(&error));
+        Failure::usage(reason, "name a file that this user may write").at(path)
+    })
 }
 
 /// An operating system's error without its number.

@@ -8,17 +8,21 @@ use std::io;
 use std::time::Instant;
 
 use nested_tls::adapter::tokio::Stream;
-use nested_tls::{Direct, Event, Layer, Limits, Nested, Phase, Ports, Session};
+use nested_tls::{Event, Layer, Limits, Nested, Phase, Ports, Session};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::config::Setup;
 use super::diagnosis::Broken;
-use super::wire::Wire;
+use super::pcap::Peel;
+use super::wire::{Greeting, Watched, Wire};
 
 /// How long a closed connection is kept, so that the peer gets what was sent last.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Both layers.
+pub(crate) type Both = Nested<Peel>;
 
 /// A machine on a TCP connection.
 pub(crate) struct Link<M> {
@@ -34,11 +38,11 @@ pub(crate) struct Times {
     pub(crate) inner: Option<Duration>,
 }
 
-impl Link<Nested> {
+impl Link<Both> {
     /// Both layers on one connection.
     pub(crate) fn nested(outer: &Setup, inner: &Setup, tcp: TcpStream) -> Result<Self, Broken> {
         let session = Session::new(outer.role.clone(), Limits::default())?;
-        Ok(Self::new(session.nest(inner.role.clone(), Direct)?, tcp))
+        Ok(Self::new(session.nest(inner.role.clone(), inner.peel.clone())?, tcp))
     }
 }
 
@@ -49,15 +53,15 @@ impl Link<Session> {
     }
 
     /// The inner layer inside this one.
-    pub(crate) fn nest(self, inner: &Setup) -> Result<Link<Nested>, Broken> {
+    pub(crate) fn nest(self, inner: &Setup) -> Result<Link<Both>, Broken> {
         let Self { stream, started, times } = self;
-        Ok(Link { stream: stream.nest(inner.role.clone(), Direct)?, started, times })
+        Ok(Link { stream: stream.nest(inner.role.clone(), inner.peel.clone())?, started, times })
     }
 }
 
 impl<M: Ports> Link<M> {
     fn new(machine: M, tcp: TcpStream) -> Self {
-        let stream = Stream::new(machine, Wire::new(tcp));
+        let stream = Stream::new(machine, Wire::new(tcp, Greeting::default()));
         Self { stream, started: Instant::now(), times: Times::default() }
     }
 
@@ -103,7 +107,7 @@ impl<M: Ports> Link<M> {
 
     /// Hangs up without a word: the peer must not take for an end what is none.
     pub(crate) async fn abandon(self) {
-        let (_, Wire { mut tcp, .. }) = self.stream.into_parts();
+        let (_, Watched { transport: mut tcp, .. }) = self.stream.into_parts();
         let _ = tcp.shutdown().await;
         drain(tcp).await;
     }
@@ -114,7 +118,7 @@ impl<M: Ports> Link<M> {
         let mut stream = self.stream;
         let _ = timeout(LINGER, stream.shutdown()).await;
         let (machine, wire) = stream.into_parts();
-        drain(wire.tcp).await;
+        drain(wire.transport).await;
         machine
     }
 }
@@ -168,6 +172,7 @@ pub(crate) mod tests {
             role,
             witness: Arc::new(Witness::default()),
             own: None,
+            peel: Peel::default(),
         };
         let name = "server".try_into().unwrap();
         let client = setup(Role::client(client, name));

@@ -17,6 +17,7 @@ mod link;
 mod net;
 mod operation;
 mod options;
+mod pcap;
 mod pki;
 mod probe;
 mod pump;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use nested_tls::Layer;
-
-use super::keylog::KeyFile;
+use rustls::KeyLog;
 
 /// Options that exist once per layer.
 pub(crate) trait PerLayer: Sized {
@@ -112,7 +111,7 @@ pub(crate) struct CommonOptions {
     pub(crate) tls: Option<Version>,
     pub(crate) ignore_expiry: bool,
     /// Of both layers, not an option of one.
-    pub(crate) keylog: Option<Arc<KeyFile>>,
+    pub(crate) keylog: Option<Arc<dyn KeyLog>>,
 }
 
 impl PerLayer for CommonOptions {

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use nested_tls::{Layer, Nested};
+use nested_tls::Layer;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -10,7 +10,7 @@ use super::config::Setup;
 use super::console::Console;
 use super::diagnosis::Broken;
 use super::failure::{Failure, Status};
-use super::link::Link;
+use super::link::{Both, Link};
 use super::net::{self, Endpoint};
 use super::report::LayerReport;
 
@@ -60,10 +60,10 @@ pub(crate) async fn probe(
 /// Closes, and waits for what the peer has against us: in TLS 1.3 a server's verdict on our certificate comes after our
 /// handshake is complete. That of the outer layer came before the inner layer's first word.
 pub(crate) async fn part(
-    mut link: Link<Nested>,
+    mut link: Link<Both>,
     setups: &[&Setup],
     limit: Duration,
-) -> (Nested, Result<(), Failure>) {
+) -> (Both, Result<(), Failure>) {
     let inner = setups.iter().find(|setup| setup.layer == Layer::Inner);
     let asked = inner.and_then(|setup| setup.witness.testimony().asked);
     let limit = if asked.is_some() { limit } else { FAREWELL };

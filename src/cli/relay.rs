@@ -19,6 +19,7 @@ use super::report::LayerReport;
 use super::serve::tell_begin;
 use super::server::{Accepted, Service, run, tell_end};
 use super::watch::{Watch, WatchOptions};
+use super::wire::Watched;
 
 /// Be the host: terminate the outer layer, forward the inner one untouched.
 ///
@@ -48,7 +49,7 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
         let watch = self.watch.open("relay")?;
-        watch.secrets(&mut self.outer.0.common);
+        watch.secrets(Layer::Outer, &mut self.outer.0.common);
         let console = Console { json, quiet: false };
         let host = Host {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
@@ -86,6 +87,8 @@ impl Service for Host {
             tell_begin(self.console, number, &peer, &[layer]);
             let forward = net::connect(&self.forward, self.timeout).await;
             let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
+            let input = Watched::new(input, outer.peel.clone());
+            let output = Watched::new(output, outer.peel.clone());
             forward_both(&mut link, input, output, &flow).await
         };
         let result = stage.before_closing(served).await;

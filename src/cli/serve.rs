@@ -19,7 +19,7 @@ use super::options::{Inner, Outer, ServerOptions};
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::{LayerReport, layers_json};
 use super::server::{Accepted, Service, run, tell_end};
-use super::watch::{Watch, WatchOptions};
+use super::watch::{Watch, WatchBoth};
 
 /// Terminate both layers here.
 ///
@@ -40,7 +40,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
     #[command(flatten)]
-    watch: WatchOptions,
+    watch: WatchBoth,
     #[command(flatten)]
     operation: Operation,
     #[command(flatten)]
@@ -57,7 +57,7 @@ impl Serve {
             echo: true,
             once: false,
             timeout: Duration::from_secs(10),
-            watch: WatchOptions::default(),
+            watch: WatchBoth::default(),
             operation: Operation::default(),
             outer: Outer(outer),
             inner: Inner(inner),
@@ -66,8 +66,8 @@ impl Serve {
 
     pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
         let watch = self.watch.open("serve")?;
-        watch.secrets(&mut self.outer.0.common);
-        watch.secrets(&mut self.inner.0.common);
+        watch.secrets(Layer::Outer, &mut self.outer.0.common);
+        watch.secrets(Layer::Inner, &mut self.inner.0.common);
         let console = Console { json, quiet: false };
         let server = Server {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::path::Path;
 
+use nested_tls::Session;
 use nested_tls::preamble::{HttpConnect, HttpConnectError};
-use nested_tls::{Nested, Session};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use super::config::Setup;
 use super::diagnosis::Broken;
 use super::failure::Failure;
 use super::files;
-use super::link::Link;
+use super::link::{Both, Link};
 use super::net::Endpoint;
 
 /// The request for a tunnel to `to`, with the user and the password of a file.
@@ -41,7 +41,7 @@ pub(crate) async fn open(
     tcp: TcpStream,
     request: HttpConnect,
     limit: Duration,
-) -> Result<Link<Nested>, Broken> {
+) -> Result<Link<Both>, Broken> {
     let mut link = Link::single(outer, tcp)?;
     let opened = async {
         link.handshake(limit).await?;

@@ -1,4 +1,4 @@
-//! A TCP connection that remembers how the peer began: what is no TLS is best told in the peer's own words.
+//! Transports that show what passes.
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
@@ -10,27 +10,65 @@ use tokio::net::TcpStream;
 /// More of a greeting is never shown.
 const GREETING: usize = 48;
 
-/// A TCP connection, and the first bytes that came.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) tcp: TcpStream,
-    greeting: Vec<u8>,
+/// Is shown what passes a transport.
+pub(crate) trait Onlooker: Unpin {
+    /// These bytes were read.
+    fn came(&mut self, bytes: &[u8]);
+
+    /// These bytes were written.
+    fn went(&mut self, bytes: &[u8]) {
+        let _ = bytes;
+    }
 }
 
-impl Wire {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, greeting: Vec::new() }
+/// Keeps a copy.
+impl Onlooker for &mut Vec<u8> {
+    fn came(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 
+    fn went(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// How the peer began: what is no TLS is best told in the peer's own words.
+#[derive(Debug, Default)]
+pub(crate) struct Greeting(Vec<u8>);
+
+impl Greeting {
     /// The first line that the peer sent, if it is text.
-    pub(crate) fn greeting(&self) -> Option<String> {
-        let line = self.greeting.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    pub(crate) fn text(&self) -> Option<String> {
+        let line = self.0.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
         let is_text = line.len() > 1 && line.iter().all(|byte| matches!(byte, b' '..=b'~'));
         is_text.then(|| String::from_utf8_lossy(line).into_owned())
     }
 }
 
-impl AsyncRead for Wire {
+impl Onlooker for Greeting {
+    fn came(&mut self, bytes: &[u8]) {
+        let room = GREETING - self.0.len();
+        self.0.extend(bytes.iter().take(room));
+    }
+}
+
+/// A transport with an onlooker.
+#[derive(Debug)]
+pub(crate) struct Watched<T, O> {
+    pub(crate) transport: T,
+    pub(crate) onlooker: O,
+}
+
+/// A TCP connection that remembers how the peer began.
+pub(crate) type Wire = Watched<TcpStream, Greeting>;
+
+impl<T, O> Watched<T, O> {
+    pub(crate) fn new(transport: T, onlooker: O) -> Self {
+        Self { transport, onlooker }
+    }
+}
+
+impl<T: AsyncRead + Unpin, O: Onlooker> AsyncRead for Watched<T, O> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -38,23 +76,22 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
-        let room = GREETING - this.greeting.len();
-        if room > 0 {
-            let came = buf.filled().get(before..).unwrap_or_default();
-            this.greeting.extend(came.iter().take(room));
-        }
+        ready!(Pin::new(&mut this.transport).poll_read(cx, buf))?;
+        this.onlooker.came(buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Wire {
+impl<T: AsyncWrite + Unpin, O: Onlooker> AsyncWrite for Watched<T, O> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write(cx, buf)
+        let this = self.get_mut();
+        let n = ready!(Pin::new(&mut this.transport).poll_write(cx, buf))?;
+        this.onlooker.went(buf.get(..n).unwrap_or(buf));
+        Poll::Ready(Ok(n))
     }
 
     fn poll_write_vectored(
@@ -62,18 +99,26 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let n = ready!(Pin::new(&mut this.transport).poll_write_vectored(cx, slices))?;
+        let mut rest = n;
+        for slice in slices {
+            let written = slice.get(..rest).unwrap_or(slice);
+            this.onlooker.went(written);
+            rest -= written.len();
+        }
+        Poll::Ready(Ok(n))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+        Pin::new(&mut self.get_mut().transport).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
     }
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+#[cfg(unix)]
+mod captures;
 mod cloudhsm;
 mod conversation;
 mod demonstration;

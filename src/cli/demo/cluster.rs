@@ -10,7 +10,6 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::recorder::Recorder;
 use super::{LIMIT, unexpected};
 use crate::config::ServerLayer;
 use crate::diagnosis::Broken;
@@ -24,6 +23,7 @@ use crate::pump::Flow;
 use crate::relay::forward_both;
 use crate::report::LayerReport;
 use crate::serve::{Serve, echo};
+use crate::wire::Watched;
 
 /// Certificates, and the directory where they are.
 pub(super) struct Cluster {
@@ -140,8 +140,8 @@ impl Cluster {
             let client = LayerReport::new(link.machine(), &setup, link.times.outer);
             let (input, output) = connect(&hsm, LIMIT).await?.into_split();
             let (mut to_hsm, mut from_hsm) = (Vec::new(), Vec::new());
-            let input = Recorder::new(input, &mut from_hsm);
-            let output = Recorder::new(output, &mut to_hsm);
+            let input = Watched::new(input, &mut from_hsm);
+            let output = Watched::new(output, &mut to_hsm);
             let result = forward_both(&mut link, input, output, &Flow::default()).await;
             link.finish().await;
             result.map_err(explain)?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::diagnosis::{spoken_name, verdict};
 use crate::failure::Failure;
-use crate::files::words;
+use crate::files;
 use crate::report::{certificate_json, error_json, version};
 
 /// The form of the lines; grows when a reader of this one would misread another.
@@ -32,10 +32,7 @@ pub(crate) struct TraceFile {
 impl TraceFile {
     /// A new file, in the place of one that is there.
     pub(crate) fn create(path: &Path, command: &str) -> Result<Arc<Self>, Failure> {
-        let file = File::create(path).map_err(|error| {
-            let reason = format!("the file of --trace can't be written: {}", words(&error));
-            Failure::usage(reason, "name a file that this user may write").at(path)
-        })?;
+        let file = files::private(path, "the file of --trace", false)?;
         let trace = Self { file: Mutex::new(file), begun: Instant::now() };
         let now = DefaultTimeProvider.current_time().map(|now| now.as_secs());
         trace.put(json!({

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use rustls::DistinguishedName;
 use rustls::crypto::CryptoProvider;
@@ -66,10 +67,10 @@ impl Pin {
 
     fn matches(&self, leaf: &Certificate<'_>, provider: &CryptoProvider) -> bool {
         match &self.what {
-            What::Certificate(certificate) => *certificate == leaf.der(),
-            What::Spki(spki) => *spki == leaf.spki(),
+            What::Certificate(certificate) => equal(certificate, &leaf.der()),
+            What::Spki(spki) => equal(spki, &leaf.spki()),
             What::SpkiSha256(hash) => {
-                leaf.spki_sha256(provider).is_some_and(|found| found == *hash)
+                leaf.spki_sha256(provider).is_some_and(|found| equal(&found, hash))
             }
         }
     }
@@ -90,6 +91,16 @@ impl Pin {
             What::Spki(_) | What::SpkiSha256(_) => "pinned key",
         }
     }
+}
+
+/// Compares in a time that depends on the lengths alone.
+///
+/// A pin is public where its certificate goes over the wire, and an attacker would need the key
+/// anyway. But a pin may also be of a key that nobody was shown, and then how long a refusal takes
+/// must not tell it byte by byte.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    let differ = a.iter().zip(b).fold(0, |differ, (a, b)| black_box(differ | (a ^ b)));
+    a.len() == b.len() && differ == 0
 }
 
 /// Finds the pin of `leaf`.

@@ -17,6 +17,7 @@ mod live;
 mod matrix;
 mod names;
 mod parsers;
+mod pins;
 #[cfg(feature = "webpki-roots")]
 mod public_roots;
 #[cfg(feature = "cli")]

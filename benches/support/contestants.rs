@@ -2,6 +2,7 @@
 
 use nested_tls::Nested;
 
+use super::ciphers::Bare;
 use super::glued::{Eager, Lazy, Single};
 use super::limit::Limit;
 use super::link::{Contestant, End, Link};
@@ -14,6 +15,7 @@ pub const GLUED_LAZY: &str = "the same, glued once per transmission";
 pub const UNBUFFERED: &str = "two glued unbuffered rustls connections";
 pub const SINGLE: &str = "one rustls connection";
 pub const LIMIT: &str = "bare AEAD";
+pub const CIPHERS: &str = "rustls' encrypters and decrypters alone";
 pub const STACKED: &str = "stacked tokio-rustls streams";
 pub const STACKED_OWNED: &str = "stacked rustls StreamOwned";
 
@@ -28,13 +30,18 @@ fn limit() -> Option<Box<dyn Contestant>> {
     Limit::new().map(|limit| -> Box<dyn Contestant> { Box::new(limit) })
 }
 
+fn ciphers() -> Option<Box<dyn Contestant>> {
+    Some(Box::new(Bare::new()))
+}
+
 /// All that can carry data in memory, ours first.
-pub const IN_MEMORY: [(&str, Enter); 6] = [
+pub const IN_MEMORY: [(&str, Enter); 7] = [
     (NESTED, link::<Nested>),
     (GLUED, link::<Eager>),
     (GLUED_LAZY, link::<Lazy>),
     (UNBUFFERED, link::<Unbuffered>),
     (SINGLE, link::<Single>),
+    (CIPHERS, ciphers),
     (LIMIT, limit),
 ];
 

@@ -4,7 +4,7 @@ use std::io::{IoSlice, Read, Result, Write};
 
 /// As in the kernel, copies off the wire don't depend on how addresses lie: none is of 4 KiB or
 /// more, from where the C library's copy may be many times slower. All contestants share this.
-const PIECE: usize = 2048;
+pub const PIECE: usize = 2048;
 
 /// The wire: what is written reaches the other end at once, in one copy, which that end makes.
 pub struct Wire<'a> {

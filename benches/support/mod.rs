@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc)]
 
+pub mod ciphers;
 pub mod clock;
 pub mod config;
 pub mod contestants;

@@ -178,11 +178,9 @@ impl Inbound {
     /// Give memory back if nothing is held: all of it when nothing is coming (`idle`), else when
     /// reads have become much smaller. Offered space stays until it is reported.
     pub(super) fn release(&mut self, idle: bool) {
-        if self.len() != 0 || self.offered != 0 {
-            return;
-        }
-        self.forget_positions();
-        if idle || self.bytes.len() > KEPT.max(4 * self.next_read) {
+        let wanted = idle || self.bytes.len() > KEPT.max(4 * self.next_read);
+        if wanted && self.offered == 0 && self.len() == 0 {
+            self.forget_positions();
             self.bytes = BytesMut::new();
         }
     }

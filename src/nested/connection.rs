@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use core::iter;
 
-use rustls::crypto::cipher::OutboundChunks;
 use rustls::{AlertDescription, Error};
 
 use super::buffer::{Queue, Region};
@@ -269,7 +268,7 @@ impl Connection {
         let (first, second) = (chunks.next().unwrap_or_default(), chunks.next());
         if second.is_none() && first.len() <= record::PIECE.min(max) {
             if !first.is_empty() {
-                traffic.seal_data(OutboundChunks::Single(first), out, &mut self.ledger)?;
+                traffic.seal_data(&[first], out, &mut self.ledger)?;
             }
             return Ok(first.len());
         }
@@ -277,7 +276,7 @@ impl Connection {
         let chunks = iter::once(first).chain(second).chain(chunks);
         let (count, len) = record::gather(chunks, max, &mut pieces);
         let pieces = pieces.get(..count).unwrap_or_default();
-        traffic.seal_data(OutboundChunks::new(pieces), out, &mut self.ledger)?;
+        traffic.seal_data(pieces, out, &mut self.ledger)?;
         Ok(len)
     }
 

@@ -36,8 +36,8 @@ const MAX_KEY_UPDATES: u8 = 32;
 const MAX_WARNINGS: u8 = 4;
 const MAX_RENEGOTIATIONS: u8 = 1;
 
-/// The slices of one record's payload; enough for a full record in pieces.
-pub(super) const MAX_PIECES: usize = 64;
+/// The slices of one record's payload: a full record in pieces, and small chunks beside them.
+pub(super) const MAX_PIECES: usize = 20;
 
 /// The length of the record at the front of `bytes`, once all of it is there.
 ///
@@ -169,7 +169,7 @@ impl Traffic {
             // 0 and insist that the next ones follow it. rustls' encrypter has seen number 0; this
             // new one is shown it here. The record is dropped: no two sealed with this number
             // leave.
-            let _ = encrypter.encrypt(message(ContentType::Alert, OutboundChunks::Single(&[])), 0);
+            let _ = encrypter.encrypt(message(ContentType::Alert, &[]), 0);
         }
         let limit = match suite {
             SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
@@ -468,11 +468,13 @@ impl Traffic {
     /// If no record may be sealed any more: TLS 1.2 has no new keys when these are used up.
     pub(super) fn seal_data(
         &mut self,
-        payload: OutboundChunks<'_>,
+        payload: &[&[u8]],
         out: &mut Queue,
         ledger: &mut Ledger,
     ) -> Result<(), Error> {
-        self.answer(out, ledger)?;
+        if self.owes() {
+            self.answer(out, ledger)?;
+        }
         if self.is_tls13() {
             if self.write_sequence > 0 && self.write_sequence + 1 >= self.write_limit {
                 self.key_update_record(false, out, ledger)?;
@@ -502,7 +504,7 @@ impl Traffic {
         out: &mut Queue,
         ledger: &mut Ledger,
     ) -> Result<(), Error> {
-        self.seal(typ, OutboundChunks::Single(payload), out, ledger)?;
+        self.seal(typ, &[payload], out, ledger)?;
         ledger.sealed_control(typ, payload);
         Ok(())
     }
@@ -510,7 +512,7 @@ impl Traffic {
     fn seal(
         &mut self,
         typ: ContentType,
-        payload: OutboundChunks<'_>,
+        payload: &[&[u8]],
         out: &mut Queue,
         ledger: &mut Ledger,
     ) -> Result<(), Error> {
@@ -553,7 +555,8 @@ pub(super) fn gather<'a>(
     (count, len)
 }
 
-fn message(typ: ContentType, payload: OutboundChunks<'_>) -> OutboundPlainMessage<'_> {
+fn message<'a>(typ: ContentType, payload: &'a [&'a [u8]]) -> OutboundPlainMessage<'a> {
+    let payload = OutboundChunks::new(payload);
     OutboundPlainMessage { typ, version: ProtocolVersion::TLSv1_2, payload }
 }
 

@@ -102,6 +102,7 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.failure {
             Some(error) => Err(error.clone()),
@@ -159,7 +160,7 @@ impl Session {
 
     /// Seal pending outer plaintext: all of it, or one record. Answers to the host go first.
     pub(super) fn seal_pending(&mut self, phase: Phase, all: bool) {
-        if !self.connection.is_established() || self.connection.closed() {
+        if !self.wants_seal() {
             return;
         }
         let step = |session: &mut Self| -> Result<usize, rustls::Error> {
@@ -172,7 +173,12 @@ impl Session {
         loop {
             match step(self) {
                 Ok(0) => return,
-                Ok(n) => self.pending.consume(n),
+                Ok(n) => {
+                    self.pending.consume(n);
+                    if self.pending.is_empty() {
+                        return;
+                    }
+                }
                 Err(error) => {
                     self.connection.fail(AlertDescription::InternalError, &mut self.sealed);
                     self.fail(Layer::Outer, phase, error);

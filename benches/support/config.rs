@@ -28,6 +28,8 @@ fn provider() -> Arc<CryptoProvider> {
         "ring" => rustls::crypto::ring::default_provider(),
         #[cfg(feature = "__bench-aws-lc-rs")]
         "aws-lc-rs" => rustls::crypto::aws_lc_rs::default_provider(),
+        #[cfg(feature = "graviola")]
+        "graviola" => rustls_graviola::default_provider(),
         name => panic!("no provider {name} is built in"),
     };
     let suite = suite_name();

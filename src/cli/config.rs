@@ -10,7 +10,7 @@ use nested_tls::identity::{
 };
 use nested_tls::{Layer, Role};
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::files::Source;
 use super::options::{ClientOptions, CommonOptions, ServerOptions, Version, option};
 use super::pcap::Peel;
+use super::provider;
 use super::witness::{NoKey, Witness};
 
 /// One layer of one connection, ready to shake hands.
@@ -76,7 +77,7 @@ impl ClientLayer {
         options: ClientOptions,
         host: Option<&str>,
     ) -> Result<Self, Failure> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider::chosen());
         let own = load_own(layer, &options.common, &provider)?;
         let name = server_name(layer, &options, host)?;
         let mut unreadable = Vec::new();
@@ -141,7 +142,7 @@ pub(crate) struct ServerLayer {
 impl ServerLayer {
     /// Reads the files.
     pub(crate) fn load(layer: Layer, options: ServerOptions) -> Result<Self, Failure> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider::chosen());
         let Some(own) = load_own(layer, &options.common, &provider)? else {
             let reason = format!("a server needs {}", option(layer, "cert"));
             return Err(Failure::usage(reason, "name its certificate and its key").on(layer));

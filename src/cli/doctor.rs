@@ -8,7 +8,6 @@ use clap::Args;
 use nested_tls::Layer;
 use nested_tls::identity::examine::{Examination, Finding, Severity};
 use nested_tls::identity::{Certificate, TimePolicy, certificates_from_pem};
-use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use serde_json::{Value, json};
 
@@ -20,6 +19,7 @@ use super::files::read;
 use super::net::{self, Endpoint};
 use super::options::ClientOptions;
 use super::probe::{Probe, probe};
+use super::provider;
 use super::report::{error_json, layers_json};
 
 /// Examine a CloudHSM client directory: every file, every mismatch, the remedy.
@@ -89,7 +89,7 @@ impl Doctor {
     }
 
     fn examination(&self) -> Result<Examination, Failure> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider::chosen());
         let mut examination = Examination::new(provider, UnixTime::now());
         if let Some(path) = &self.cluster_cert {
             let certificate = one_certificate(path, "the file of --cluster-cert")?;

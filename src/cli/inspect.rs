@@ -8,7 +8,7 @@ use nested_tls::identity::{
     self, Certificate, HashedDir, Name, Problem, PublicKey, Request, certificates_from_pem,
     private_key_from_pem,
 };
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use rustls::pki_types::{PrivateKeyDer, UnixTime};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::console::{Console, To};
 use super::failure::{Failure, Status, printable};
 use super::files::{read, words};
+use super::provider;
 use super::report::{certificate_json, hexadecimal};
 
 /// Show what certificates, certificate requests and private keys say.
@@ -51,11 +52,8 @@ enum Item {
 impl Inspect {
     pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let console = Console { json, quiet: false };
-        let inspector = Inspector {
-            form: self.nameopt,
-            provider: ring::default_provider(),
-            now: UnixTime::now(),
-        };
+        let inspector =
+            Inspector { form: self.nameopt, provider: provider::chosen(), now: UnixTime::now() };
         let mut shown = Vec::new();
         let mut failures = Vec::new();
         for path in &self.paths {

@@ -20,6 +20,7 @@ mod options;
 mod pcap;
 mod pki;
 mod probe;
+mod provider;
 mod pump;
 mod relay;
 mod report;
@@ -39,6 +40,7 @@ use clap::{Parser, Subcommand};
 
 use console::Console;
 use failure::{Failure, Status};
+use provider::Provider;
 
 /// Two TLS connections, one inside the other: an outer one to a host, an inner one through it.
 ///
@@ -49,6 +51,9 @@ struct Arguments {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Whose cryptography to use
+    #[arg(long, global = true, value_name = "NAME", default_value = "ring")]
+    provider: Provider,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,7 +71,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { json, command } = match Arguments::try_parse() {
+    let Arguments { json, provider, command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && env::args_os().any(|argument| argument == "--json") => {
             let text = error.to_string();
@@ -78,6 +83,7 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
+    provider.choose();
     let result = run(json, command).and_then(|()| Console::unprinted().map_or(Ok(()), Err));
     match result {
         Ok(()) => ExitCode::SUCCESS,

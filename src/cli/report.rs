@@ -6,13 +6,13 @@ use core::time::Duration;
 use nested_tls::identity::{self, Certificate};
 use nested_tls::{Layer, LayerInfo, Ports};
 use rustls::ProtocolVersion;
-use rustls::crypto::ring;
 use serde_json::{Value, json};
 
 use super::config::Setup;
 use super::console::{Console, To};
 use super::failure::printable;
 use super::link::Link;
+use super::provider;
 
 /// One layer of one connection.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ pub(crate) fn certificate(der: &[u8]) -> String {
 }
 
 pub(crate) fn certificate_json(der: &[u8]) -> Value {
-    let provider = ring::default_provider();
+    let provider = provider::chosen();
     let hash = |hash: Option<[u8; 32]>| hash.map(|hash| hexadecimal(&hash));
     match Certificate::from_der(der) {
         Ok(certificate) => json!({

@@ -7,13 +7,13 @@ use clap::Args;
 use nested_tls::identity;
 use nested_tls::identity::TimePolicy;
 use nested_tls::identity::attestation::{Attested, Document, Evidence};
-use rustls::crypto::ring;
 use rustls::pki_types::UnixTime;
 use serde_json::{Value, json};
 
 use super::console::{Console, To};
 use super::failure::{Failure, Status, printable};
 use super::files::{read, words};
+use super::provider;
 
 /// Verify the identity of an HSM by its two attestation chains, and print the pin of its key.
 ///
@@ -93,7 +93,7 @@ impl VerifyHsm {
             .map(|path| document(&path, "cluster-cert", Document::certificate_from_pem))
             .transpose()?;
 
-        let provider = ring::default_provider();
+        let provider = provider::chosen();
         let roots = match self.ignore_root_expiry {
             true => TimePolicy::IgnoreExpiry,
             false => TimePolicy::Strict,

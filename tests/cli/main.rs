@@ -14,6 +14,7 @@ mod inspect;
 mod openssl;
 #[cfg(unix)]
 mod operating;
+mod providers;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod traces;

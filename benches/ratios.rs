@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --features tokio --bench ratios` prints the table; with `-- --write` it also
 //! replaces the one in benches/README.md and draws benches/ratios.svg. `-- --only WORK WHO COUNT`
-//! does one contestant's work so many times and nothing else, for a profiler to look at.
+//! does one contestant's work so many times and nothing else, for a profiler to look at; `-- --time
+//! WORK` prints what it costs this crate, in microseconds, for who compares whole processes.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
@@ -10,7 +11,7 @@ mod support;
 use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use support::contestants::{self, NESTED, STACKED, STACKED_OWNED};
+use support::contestants::{self, NESTED, PLAIN, STACKED, STACKED_OWNED};
 use support::link::Contestant;
 use support::report::{Better, Row, Table};
 use support::rounds::{self, Ratio, Turn};
@@ -33,6 +34,12 @@ fn main() {
     if let [flag, work, who, count] = &args[..] {
         assert_eq!(flag, "--only", "unknown option");
         only(work, who, count.parse().unwrap());
+        return;
+    }
+    if let [flag, work] = &args[..]
+        && flag == "--time"
+    {
+        time(work);
         return;
     }
     let rounds = env::var("NESTED_TLS_BENCH_ROUNDS").map_or(41, |n| n.parse().unwrap());
@@ -115,10 +122,16 @@ fn handshakes(table: &mut Table, rounds: usize) {
 /// CPU time of the whole process, kernel included, over sockets.
 fn loopback(table: &mut Table, rounds: usize) {
     type Enter = fn() -> Box<dyn Sockets>;
-    let tokio: [Enter; 2] =
-        [|| Box::new(sockets::tokio_nested()), || Box::new(sockets::tokio_stacked())];
-    let blocking: [Enter; 2] =
-        [|| Box::new(sockets::blocking_nested()), || Box::new(sockets::blocking_stacked())];
+    let tokio: [Enter; 3] = [
+        || Box::new(sockets::tokio_nested()),
+        || Box::new(sockets::tokio_stacked()),
+        || Box::new(sockets::tokio_plain()),
+    ];
+    let blocking: [Enter; 3] = [
+        || Box::new(sockets::blocking_nested()),
+        || Box::new(sockets::blocking_stacked()),
+        || Box::new(sockets::blocking_plain()),
+    ];
     let data = vec![7; 1 << 16];
     for (adapter, who, enter) in [("tokio", STACKED, tokio), ("blocking", STACKED_OWNED, blocking)]
     {
@@ -150,17 +163,21 @@ fn loopback(table: &mut Table, rounds: usize) {
             let [writes, flushes] = [writes, flushes].map(|n| n.into_inner() as f64);
             (times, writes / flushes)
         });
+        let names = [NESTED, who, PLAIN];
+        let part = |of: usize, times: &[Vec<f64>]| {
+            Ratio::of(times[0].iter().zip(&times[of]).map(|(ours, theirs)| ours / theirs).collect())
+        };
         let (times, writes) = echoes;
         let work = format!("256 B echo over loopback TCP, {adapter}");
-        table.add_times(&work, &[NESTED, who], &times);
-        let ratios = times[0].iter().zip(&times[1]).map(|(ours, theirs)| ours / theirs).collect();
-        table.add(Row::new(&work, who, Better::Lower, Ratio::of(ratios)));
+        table.add_times(&work, &names, &times);
+        table.add(Row::new(&work, who, Better::Lower, part(1, &times)));
+        table.add(Row::new(&work, PLAIN, Better::Lower, part(2, &times)));
         table.add(Row::exact("the same: writes to the socket per flush", "one", writes));
         let work = format!("bulk over loopback TCP, {adapter}");
         let (times, _) = bulk;
-        table.add_times(&work, &[NESTED, who], &times);
-        let ratios = times[1].iter().zip(&times[0]).map(|(theirs, ours)| theirs / ours).collect();
-        table.add(Row::new(&work, who, Better::Higher, Ratio::of(ratios)));
+        table.add_times(&work, &names, &times);
+        table.add(Row::new(&work, who, Better::Higher, part(1, &times).map(|part| 1.0 / part)));
+        table.add(Row::new(&work, PLAIN, Better::Lower, part(2, &times)));
     }
 }
 
@@ -172,6 +189,15 @@ fn wire(table: &mut Table) {
         let ratio = contestant.wire_bytes() as f64 / (256.0 * data.len() as f64);
         table.add(Row::exact(&format!("wire bytes of bulk, {name}"), "the plaintext", ratio));
     }
+}
+
+/// The median of some blocks of this crate's own work.
+fn time(work: &str) {
+    let one = |count| clock::thread(|| only(work, NESTED, count)).as_secs_f64() * 1e6;
+    let count = if work == HANDSHAKE { 20 } else { 5000 };
+    // The difference takes out what comes before the first message.
+    let times = (0..11).map(|_| (one(2 * count) - one(count)) / count as f64).collect();
+    println!("{:.2}", Ratio::of(times).median);
 }
 
 fn only(work: &str, who: &str, count: u64) {

@@ -17,6 +17,7 @@ pub const SINGLE: &str = "one rustls connection";
 pub const LIMIT: &str = "bare AEAD";
 pub const CIPHERS: &str = "rustls' encrypters and decrypters alone";
 pub const STACKED: &str = "stacked tokio-rustls streams";
+pub const PLAIN: &str = "plain TCP, no TLS";
 pub const STACKED_OWNED: &str = "stacked rustls StreamOwned";
 
 /// A new contestant, or none with this provider.

@@ -192,6 +192,13 @@ pub fn tokio_stacked() -> Asynchronous<StackedClient<Tcp>, StackedServer<Tcp>> {
     Asynchronous { runtime, left, right, writes }
 }
 
+/// No TLS at all: what the sockets and the runtime cost by themselves.
+pub fn tokio_plain() -> Asynchronous<Tcp, Tcp> {
+    let runtime = runtime();
+    let (left, right, writes) = runtime.block_on(async { asynchronous() });
+    Asynchronous { runtime, left, right, writes }
+}
+
 /// Handshakes over a pipe of tokio's: of this crate's streams, and of stacked ones.
 pub fn tokio_handshakes() -> (impl FnMut(), impl FnMut()) {
     let (ours, theirs) = (runtime(), runtime());
@@ -277,6 +284,13 @@ pub fn blocking_nested() -> Blocking<BlockingNested, BlockingNested> {
 }
 
 type Plain = Counted<TcpStream>;
+
+/// No TLS at all: what the sockets cost by themselves.
+pub fn blocking_plain() -> Blocking<Plain, Plain> {
+    let (left, right, writes) = loopback();
+    Blocking { left, right, writes }
+}
+
 type StackedOwned<C> = StreamOwned<C, StreamOwned<C, Plain>>;
 
 pub fn blocking_stacked() -> Blocking<StackedOwned<ClientConnection>, StackedOwned<ServerConnection>>

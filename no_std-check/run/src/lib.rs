@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod asking;
 mod configs;
 mod end;
 mod exchange;
@@ -95,6 +96,7 @@ pub fn nested(size: &Size) -> Result<Figures, Failure> {
     if figures.client.count.peak_taken > size.client_heap {
         return Err(Failure::TooMuch { limit: size.client_heap, figures });
     }
+    asking::run(size)?;
     Ok(figures)
 }
 

@@ -48,6 +48,7 @@
 //! | `futures-io` | `adapter::futures_io`, for smol and other runtimes with these traits |
 //! | `http-connect` | `preamble::HttpConnect`: a tunnel through an HTTP proxy |
 //! | `ring`, `aws-lc-rs` | rustls' providers of those names; the core takes any provider |
+//! | `log` | what passes and what becomes of it, told to the `log` crate |
 //! | `webpki-roots` | public roots, for a layer that faces a public host |
 //! | `fips` | rustls' FIPS provider |
 //! | `cli` | the `nested-tls` program |

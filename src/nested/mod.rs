@@ -13,6 +13,7 @@ mod framing;
 mod handshake;
 mod layer;
 mod limits;
+mod logging;
 mod machine;
 mod phase;
 mod ports;

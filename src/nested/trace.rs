@@ -2,12 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::fmt;
 
 use rustls::{AlertDescription, ContentType, HandshakeType};
 
 use super::error::Error;
 use super::layer::{Layer, LayerInfo};
 use super::limits::RECORD_HEADER;
+use super::logging;
 
 /// The random of a ServerHello that is a HelloRetryRequest.
 /// <https://www.rfc-editor.org/rfc/rfc8446#section-4.1.3>
@@ -47,6 +49,15 @@ pub enum Direction {
     Received,
     /// To the peer.
     Sent,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Received => "received",
+            Self::Sent => "sent",
+        })
+    }
 }
 
 /// What a [`Tracer`] is told.
@@ -96,7 +107,8 @@ pub(super) struct Ledger {
 
 /// What it takes to tell.
 struct Watch {
-    tracer: Arc<dyn Tracer>,
+    layer: Layer,
+    tracer: Option<Arc<dyn Tracer>>,
     received: Way,
     sent: Way,
     /// There was a HelloRetryRequest: a ChangeCipherSpec does not change the cipher.
@@ -114,7 +126,8 @@ struct Way {
 impl Ledger {
     pub(super) fn new(layer: Layer, tracer: Option<Arc<dyn Tracer>>) -> Self {
         let (received, sent, retried) = (Way::default(), Way::default(), false);
-        let watch = tracer.map(|tracer| Box::new(Watch { tracer, received, sent, retried }));
+        let watch = (tracer.is_some() || logging::is_on(layer))
+            .then(|| Box::new(Watch { layer, tracer, received, sent, retried }));
         Self { info: LayerInfo::default(), layer, watch }
     }
 
@@ -125,7 +138,7 @@ impl Ledger {
             Direction::Sent => self.info.count_out(record.len()),
         }
         if let Some(watch) = &mut self.watch {
-            watch.handshake(self.layer, direction, record);
+            watch.handshake(direction, record);
         }
     }
 
@@ -137,15 +150,15 @@ impl Ledger {
     /// It was opened, and holds `payload`.
     pub(super) fn opened(&mut self, content: ContentType, payload: &[u8], len: usize) {
         if let Some(watch) = &mut self.watch {
-            watch.protected(self.layer, Direction::Received, Some(content), len);
-            watch.look_into(self.layer, Direction::Received, content, payload);
+            watch.protected(Direction::Received, Some(content), len);
+            watch.look_into(Direction::Received, content, payload);
         }
     }
 
     /// It can't be opened.
     pub(super) fn unopened(&mut self, len: usize) {
         if let Some(watch) = &mut self.watch {
-            watch.protected(self.layer, Direction::Received, None, len);
+            watch.protected(Direction::Received, None, len);
         }
     }
 
@@ -153,32 +166,33 @@ impl Ledger {
     pub(super) fn sealed(&mut self, content: ContentType, len: usize) {
         self.info.count_out(len);
         if let Some(watch) = &mut self.watch {
-            watch.protected(self.layer, Direction::Sent, Some(content), len);
+            watch.protected(Direction::Sent, Some(content), len);
         }
     }
 
     /// The record sealed last is no application data, and holds `payload`.
     pub(super) fn sealed_control(&mut self, content: ContentType, payload: &[u8]) {
         if let Some(watch) = &mut self.watch {
-            watch.look_into(self.layer, Direction::Sent, content, payload);
+            watch.look_into(Direction::Sent, content, payload);
         }
     }
 
     pub(super) fn established(&self) {
-        if let Some(watch) = &self.watch {
-            watch.tracer.trace(self.layer, Traced::Established(&self.info));
-        }
+        self.change(Traced::Established(&self.info));
     }
 
     pub(super) fn failed(&self, error: &Error) {
-        if let Some(watch) = &self.watch {
-            watch.tracer.trace(self.layer, Traced::Failed(error));
-        }
+        self.change(Traced::Failed(error));
+    }
+
+    fn change(&self, traced: Traced<'_>) {
+        let tracer = self.watch.as_ref().and_then(|watch| watch.tracer.as_ref());
+        tell(tracer, self.layer, traced);
     }
 }
 
 impl Watch {
-    fn handshake(&mut self, layer: Layer, direction: Direction, record: &[u8]) {
+    fn handshake(&mut self, direction: Direction, record: &[u8]) {
         let Some((&[typ, ..], payload)) = record.split_first_chunk::<RECORD_HEADER>() else {
             return;
         };
@@ -191,33 +205,26 @@ impl Watch {
         };
         let known = (content != ContentType::ApplicationData).then_some(content);
         let len = record.len();
-        self.tracer.trace(layer, Traced::Record { direction, content: known, protected, len });
+        self.tell(Traced::Record { direction, content: known, protected, len });
         if content == ContentType::ChangeCipherSpec {
             self.way(direction).protected = !self.retried;
         } else if !protected {
-            self.look_into(layer, direction, content, payload);
+            self.look_into(direction, content, payload);
         }
     }
 
-    fn protected(
-        &self,
-        layer: Layer,
-        direction: Direction,
-        content: Option<ContentType>,
-        len: usize,
-    ) {
-        self.tracer.trace(layer, Traced::Record { direction, content, protected: true, len });
+    fn protected(&self, direction: Direction, content: Option<ContentType>, len: usize) {
+        self.tell(Traced::Record { direction, content, protected: true, len });
+    }
+
+    fn tell(&self, traced: Traced<'_>) {
+        tell(self.tracer.as_ref(), self.layer, traced);
     }
 
     /// Tell what the payload of a record says about itself.
-    fn look_into(
-        &mut self,
-        layer: Layer,
-        direction: Direction,
-        content: ContentType,
-        payload: &[u8],
-    ) {
-        let Self { tracer, received, sent, retried } = self;
+    fn look_into(&mut self, direction: Direction, content: ContentType, payload: &[u8]) {
+        let Self { layer, tracer, received, sent, retried } = self;
+        let tell = |traced: Traced<'_>| tell(tracer.as_ref(), *layer, traced);
         let way = match direction {
             Direction::Received => received,
             Direction::Sent => sent,
@@ -225,13 +232,13 @@ impl Watch {
         match (content, payload) {
             (ContentType::Alert, &[_, description]) => {
                 let description = AlertDescription::from(description);
-                tracer.trace(layer, Traced::Alert { direction, description });
+                tell(Traced::Alert { direction, description });
             }
             (ContentType::Handshake, payload) => way.messages.read(payload, |typ, len, body| {
                 // The version stands before the random.
                 let random = body.get(2..2 + RETRY.len());
                 *retried |= typ == HandshakeType::ServerHello && random == Some(&RETRY);
-                tracer.trace(layer, Traced::Message { direction, typ, len });
+                tell(Traced::Message { direction, typ, len });
             }),
             _ => {}
         }
@@ -242,6 +249,13 @@ impl Watch {
             Direction::Received => &mut self.received,
             Direction::Sent => &mut self.sent,
         }
+    }
+}
+
+fn tell(tracer: Option<&Arc<dyn Tracer>>, layer: Layer, traced: Traced<'_>) {
+    logging::write(layer, &traced);
+    if let Some(tracer) = tracer {
+        tracer.trace(layer, traced);
     }
 }
 

@@ -15,6 +15,8 @@ mod handshakes;
 #[cfg(feature = "http-connect")]
 mod http_connect;
 mod keys;
+#[cfg(feature = "log")]
+mod logs;
 mod null;
 mod preamble;
 mod record_path;

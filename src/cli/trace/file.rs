@@ -128,7 +128,7 @@ impl Traced {
             layer,
             json!({
                 "event": "certificates",
-                "direction": direction_name(Direction::Received),
+                "direction": Direction::Received.to_string(),
                 "from": match judgement.peer { Peer::Client => "client", Peer::Server => "server" },
                 "certificates": certificates(&judgement.certificates),
                 "accepted": accepted,
@@ -151,7 +151,7 @@ impl Traced {
             layer,
             json!({
                 "event": "certificates",
-                "direction": direction_name(Direction::Sent),
+                "direction": Direction::Sent.to_string(),
                 "from": from,
                 "certificates": certificates(&chain),
             }),
@@ -204,20 +204,20 @@ impl Tracer for Traced {
         let object = match traced {
             T::Record { direction, content, protected, len } => json!({
                 "event": "record",
-                "direction": direction_name(direction),
+                "direction": direction.to_string(),
                 "content": content.map(spoken_name),
                 "protected": protected,
                 "bytes": len,
             }),
             T::Message { direction, typ, len } => json!({
                 "event": "message",
-                "direction": direction_name(direction),
+                "direction": direction.to_string(),
                 "message": spoken_name(typ),
                 "bytes": len,
             }),
             T::Alert { direction, description } => json!({
                 "event": "alert",
-                "direction": direction_name(direction),
+                "direction": direction.to_string(),
                 "alert": spoken_name(description),
             }),
             T::Established(info) => json!({
@@ -253,13 +253,6 @@ impl Tracer for Traced {
 impl Drop for Traced {
     fn drop(&mut self) {
         self.put(json!({ "event": "end" }));
-    }
-}
-
-pub(super) fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Received => "received",
-        Direction::Sent => "sent",
     }
 }
 

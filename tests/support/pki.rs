@@ -91,8 +91,13 @@ impl Pki {
 
     /// A client that presents its certificate.
     pub fn client(&self, version: Version) -> ClientConfig {
+        self.client_of(&[version.rustls()])
+    }
+
+    /// The same with any versions.
+    pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         ClientConfig::builder_with_details(provider(), Arc::new(FixedTime))
-            .with_protocol_versions(&[version.rustls()])
+            .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(self.server_rule())
@@ -102,8 +107,13 @@ impl Pki {
 
     /// A server that requires a client certificate.
     pub fn server(&self, version: Version) -> ServerConfig {
+        self.server_of(&[version.rustls()])
+    }
+
+    /// The same with any versions.
+    pub fn server_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
         ServerConfig::builder_with_details(provider(), Arc::new(FixedTime))
-            .with_protocol_versions(&[version.rustls()])
+            .with_protocol_versions(versions)
             .unwrap()
             .with_client_cert_verifier(self.client_rule())
             .with_single_cert(vec![self.server.0.clone()], self.server_key())
@@ -155,6 +165,12 @@ impl Version {
             Self::Tls13 => &TLS13,
         }
     }
+}
+
+/// What an authority that nobody trusts made of the inner layer's names.
+pub fn impostor() -> &'static Pki {
+    static PKI: OnceLock<Pki> = OnceLock::new();
+    PKI.get_or_init(|| Pki::new("hsm.test", 0x40))
 }
 
 /// The outer layer's certificates.

@@ -89,6 +89,8 @@ pub struct Setup {
     /// Session tickets sent by TLS 1.3 servers.
     pub tickets: usize,
     pub max_fragment_size: Option<usize>,
+    /// Both layers' ends speak every version, and agree on the newest.
+    pub lenient: bool,
     /// Both ends keep what keying material is exported from.
     pub exporter: bool,
     /// Cryptography that protects nothing in the place of the real one.
@@ -106,6 +108,7 @@ impl Default for Setup {
             mutual: true,
             tickets: 2,
             max_fragment_size: None,
+            lenient: false,
             exporter: false,
             null: None,
         }
@@ -138,6 +141,7 @@ impl Setup {
         if client {
             let mut config = match self.null {
                 Some(strength) => null::client(strength, pki.name, version),
+                None if self.lenient => pki.client_of(rustls::ALL_VERSIONS),
                 None => pki.client(version),
             };
             config.resumption = rustls::client::Resumption::disabled();
@@ -146,6 +150,7 @@ impl Setup {
         } else {
             let mut config = match self.null {
                 Some(strength) => null::server(strength, pki.name, version, self.mutual),
+                None if self.lenient => pki.server_of(rustls::ALL_VERSIONS),
                 None if self.mutual => pki.server(version),
                 None => pki.open_server(version),
             };

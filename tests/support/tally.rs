@@ -84,9 +84,9 @@ impl Tally {
         self.rows.entry((place, fault)).or_default()[outcome as usize] += 1;
     }
 
-    /// How many cells came to `outcome`.
-    pub fn of(&self, outcome: Outcome) -> usize {
-        self.rows.values().map(|row| row[outcome as usize]).sum()
+    /// How many cells there were.
+    pub fn cells(&self) -> usize {
+        self.rows.values().flatten().sum::<usize>() + self.failed.len()
     }
 
     /// Print the table, past the capture of tests: its totals are what is quoted.
@@ -94,7 +94,7 @@ impl Tally {
     /// # Panics
     /// If a cell failed.
     pub fn finish(self, what: &str) {
-        let mut table = format!("\n{what}\n{:34}", "place, fault");
+        let mut table = format!("\n{what}\n{:44}", "place, fault");
         for column in COLUMNS {
             let _ = write!(table, "{column:>12}");
         }
@@ -102,7 +102,7 @@ impl Tally {
         let mut all = [0; COLUMNS.len()];
         let row = |head: &str, row: &[usize]| {
             let cells: String = row.iter().map(|n| format!("{n:>12}")).collect();
-            format!("{head:34}{cells}{:>12}\n", row.iter().sum::<usize>())
+            format!("{head:44}{cells}{:>12}\n", row.iter().sum::<usize>())
         };
         for ((place, fault), counts) in &self.rows {
             table += &row(&format!("{place} {fault}"), counts);

@@ -10,6 +10,8 @@
 mod allowed;
 mod conversation;
 mod floods;
+mod hello;
+mod impostors;
 mod road;
 mod rogue;
 
@@ -22,7 +24,9 @@ use conversation::{Ended, converse, expected};
 use road::{End, Fault, Records, Road, Strike};
 
 use crate::support::host::Host;
+use crate::support::null::Strength;
 use crate::support::party::Party;
+use crate::support::pki::Version;
 use crate::support::records::ranges;
 use crate::support::schedule::Told;
 use crate::support::setup::{Cast, Setup, Side};
@@ -249,6 +253,88 @@ fn records_on_the_wire() {
 #[test]
 fn records_between_the_layers() {
     every_row("records between the layers", Place::Host, allowed::OF_RECORDS, Row::records);
+}
+
+/// What a hello says is part of what both sides agree on in the end; where both speak every version,
+/// too, so that there is one to be talked down to.
+#[test]
+fn hellos_rewritten() {
+    let mut tally = Tally::default();
+    let newest = |setup: &Setup| setup.outer == Version::Tls13 && setup.inner == Version::Tls13;
+    let lenient = Setup::all().filter(newest).map(|setup| Setup { lenient: true, ..setup });
+    for setup in Setup::all().chain(lenient) {
+        for place in [Place::Wire, Place::Host] {
+            let mut row = Row::new(setup, place, &[]);
+            for from in Side::BOTH {
+                let known = tally.cells();
+                for n in 0..hello::MOST {
+                    row.strike(&mut tally, from, 0, Fault::Rewrite(n));
+                }
+                assert!(tally.cells() > known + 3, "hardly any hello: {setup:?} {from:?}");
+            }
+        }
+    }
+    tally.finish("hellos rewritten");
+}
+
+/// At every step of both handshakes both sides try to speak, over cryptography that hides nothing:
+/// their words are on the wire only once the peer is known (I3), and then they are.
+#[test]
+fn nothing_of_the_users_leaves_before_the_peer_is_known() {
+    const WORDS: &[u8] = b"what only the right peer may read";
+    let spoken = |bytes: &[u8]| bytes.windows(WORDS.len()).any(|w| w == WORDS);
+    let none = Records::default();
+    let eager = |cast: &Cast, chunk: usize, road: &mut Road<'_>| {
+        let mut parties = Side::BOTH.map(|side| cast.nested(side));
+        let mut written = [false; 2];
+        let mut waiting = [const { Vec::new() }; 2];
+        loop {
+            let mut moved = false;
+            for from in Side::BOTH {
+                let (i, to) = (from as usize, from.other() as usize);
+                if !written[i] {
+                    written[i] = parties[i].write(WORDS) == WORDS.len();
+                }
+                let known = parties[i].has(Event::Established(Layer::Inner));
+                assert!(known || !written[i], "{from:?} takes words for a stranger");
+                let said = parties[i].transmit(usize::MAX);
+                moved |= !said.is_empty();
+                waiting[i].extend(road.pass(from, said));
+                assert!(known || !spoken(&road.sent[i]), "{from:?} speaks to a stranger");
+                let rest = waiting[i].split_off(chunk.min(waiting[i].len()));
+                let now = std::mem::replace(&mut waiting[i], rest);
+                moved |= !now.is_empty();
+                parties[to].receive(&now);
+                parties[to].read_all();
+            }
+            if !moved {
+                let known = parties.map(|party| party.has(Event::Established(Layer::Inner)));
+                return Side::BOTH.map(|s| (known[s as usize], spoken(&road.sent[s as usize])));
+            }
+        }
+    };
+    for setup in Setup::all() {
+        let setup = Setup { null: Some(Strength::Sums), ..setup }.seeded(1 + base_seed());
+        let cast = Cast::new(setup);
+        for chunk in [1, 7, usize::MAX] {
+            let _told = Told::new((setup, chunk));
+            let mut road = Road::new(None, &none);
+            assert_eq!(eager(&cast, chunk, &mut road), [(true, true); 2]);
+        }
+        let mut road = Road::new(None, &none);
+        eager(&cast, usize::MAX, &mut road);
+        for from in Side::BOTH {
+            let step = if whole() { 1 } else { STRIDE * STRIDE };
+            for at in (0..road.sent[from as usize].len()).step_by(step) {
+                for fault in [Fault::Flip(6), Fault::Cut(End::Silence), Fault::Late] {
+                    let strike = Strike { place: Place::Wire, from, at, fault };
+                    let _told = Told::new((setup, strike));
+                    let said = eager(&cast, usize::MAX, &mut Road::new(Some(strike), &none));
+                    assert!(said.iter().all(|(known, spoken)| *known || !spoken));
+                }
+            }
+        }
+    }
 }
 
 /// All that a client once sent, to a server that has not met it.

@@ -2,6 +2,7 @@
 
 use nested_tls::Layer;
 
+use super::hello::rewrite;
 use crate::support::records::ranges;
 use crate::support::setup::Side;
 use crate::support::tally::Place;
@@ -34,6 +35,8 @@ pub enum Fault {
     Graft,
     /// These bytes arrive before it.
     Insert(&'static [u8]),
+    /// The hello arrives with this change.
+    Rewrite(usize),
 }
 
 /// How a layer ends below the one that is cut.
@@ -68,6 +71,7 @@ impl Fault {
             Self::Splice => "another connection's record instead",
             Self::Graft => "another connection's record behind",
             Self::Insert(_) => "a record inserted",
+            Self::Rewrite(_) => "a hello rewritten",
         }
     }
 
@@ -215,6 +219,10 @@ impl<'a> Road<'a> {
             }
         };
         let other = self.other[from as usize].get(index).filter(|other| **other != record);
+        let rewritten = match strike.fault {
+            Fault::Rewrite(n) => rewrite(&record, n),
+            _ => None,
+        };
         let reflected = self.records[from.other() as usize].last();
         let came = match (strike.fault, other, reflected) {
             (Fault::Swap, ..) => {
@@ -230,6 +238,9 @@ impl<'a> Road<'a> {
             (Fault::Reflect, _, Some(own)) => vec![&own[..]],
             (Fault::Splice, Some(other), _) => vec![&other[..]],
             (Fault::Graft, Some(other), _) => vec![&record[..], other],
+            (Fault::Rewrite(_), ..) if rewritten.is_some() => {
+                rewritten.iter().map(|r| &r[..]).collect()
+            }
             // Nothing to do it with.
             _ => {
                 out.extend(record);

@@ -7,11 +7,12 @@
 //! 5. [`back_pressure`] - when a port says "not now"
 //! 6. [`closing`] - ends, half-closes, and what is a cut
 //! 7. [`errors`] - whose fault, on which layer
-//! 8. [`cloudhsm`] - the certificates of an AWS CloudHSM client, step by step
-//! 9. [`without_std`] - small devices
-//! 10. [`migration`] - from stacked streams
-//! 11. [`questions`] - failures that people met elsewhere, and what happens here
-//! 12. [`seeing`] - what happens on the wire: traces, pictures, captures, logs
+//! 8. [`round_trips`] - what a connection costs before its first byte, and how to make it less
+//! 9. [`cloudhsm`] - the certificates of an AWS CloudHSM client, step by step
+//! 10. [`without_std`] - small devices
+//! 11. [`migration`] - from stacked streams
+//! 12. [`questions`] - failures that people met elsewhere, and what happens here
+//! 13. [`seeing`] - what happens on the wire: traces, pictures, captures, logs
 
 #[doc = include_str!("roles.md")]
 pub mod roles {}
@@ -27,6 +28,8 @@ pub mod back_pressure {}
 pub mod closing {}
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+#[doc = include_str!("round_trips.md")]
+pub mod round_trips {}
 #[doc = include_str!("cloudhsm.md")]
 pub mod cloudhsm {}
 #[doc = include_str!("without_std.md")]

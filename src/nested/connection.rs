@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) ledger: Ledger,
     exporter: Option<Box<Exporter>>,
     role: Role,
+    /// A server has been given early data; a client has had so many bytes of it taken.
+    early: usize,
     /// The peer's close_notify has come.
     peer_closed: bool,
     /// Our close_notify is on its way.
@@ -53,6 +55,8 @@ pub(super) enum Stop {
     Tls(Error),
     /// An unfinished handshake message beyond the limit.
     Handshake,
+    /// More early data than may wait for the end of the handshake.
+    EarlyData,
 }
 
 impl From<Error> for Stop {
@@ -73,13 +77,14 @@ impl Connection {
         let mut ledger = Ledger::new(layer, role.tracer());
         match handshake.advance(&mut [], limits, out, &mut ledger).1 {
             Err(Stop::Tls(error)) => return Err(error),
-            Ok(_) | Err(Stop::Handshake) => {}
+            Ok(_) | Err(Stop::Handshake | Stop::EarlyData) => {}
         }
         Ok(Self {
             state: State::Handshake(Box::new(handshake)),
             ledger,
             exporter: None,
             role,
+            early: 0,
             peer_closed: false,
             closed: false,
         })
@@ -147,23 +152,7 @@ impl Connection {
             return Ok(Progress::None);
         }
         match &mut self.state {
-            State::Handshake(handshake) => {
-                let (used, step) =
-                    handshake.advance(cipher.of_mut(bytes), limits, out, &mut self.ledger);
-                cipher.consume(used);
-                match step {
-                    Ok(Step::Complete) => {
-                        self.take_over(limits, out)?;
-                        Ok(Progress::Established)
-                    }
-                    Ok(Step::NeedsMore) if used > 0 => Ok(Progress::Some),
-                    Ok(Step::NeedsMore) => Ok(Progress::None),
-                    Err(stop) => {
-                        self.state = State::Failed;
-                        Err(stop)
-                    }
-                }
-            }
+            State::Handshake(_) => self.shake_hands(bytes, cipher, plain, limits, out),
             State::Traffic(traffic) => {
                 let refusal =
                     match record::length(cipher.of(bytes), limits.record.min(traffic.max_record()))
@@ -203,18 +192,59 @@ impl Connection {
         }
     }
 
+    /// As [`Connection::advance`], in the handshake.
+    fn shake_hands(
+        &mut self,
+        bytes: &mut [u8],
+        cipher: &mut Region,
+        plain: &mut Region,
+        limits: &Limits,
+        out: &mut Queue,
+    ) -> Result<Progress, Stop> {
+        let State::Handshake(handshake) = &mut self.state else {
+            return Ok(Progress::None);
+        };
+        let (used, step) = handshake.advance(cipher.of_mut(bytes), limits, out, &mut self.ledger);
+        cipher.consume(used);
+        let early = handshake.take_early();
+        // A session that must not go on fails, in words, when the handshake is complete. What came
+        // before that is nobody's.
+        if !early.is_empty() && self.role.judge_resumed(handshake.peer_certificates()).is_ok() {
+            // It fits where its records stood.
+            let place = Region::new(cipher.start.saturating_sub(early.len()), early.len());
+            if early.len() > used || self.early + early.len() > limits.frame() {
+                handshake.refuse(cipher.of_mut(bytes), out, &mut self.ledger);
+                self.state = State::Failed;
+                return Err(Stop::EarlyData);
+            }
+            place.of_mut(bytes).copy_from_slice(&early);
+            plain.append(bytes, place);
+            self.early += early.len();
+        }
+        match step {
+            Ok(Step::Complete) => {
+                self.take_over(limits, out)?;
+                Ok(Progress::Established)
+            }
+            Ok(Step::NeedsMore) if used > 0 => Ok(Progress::Some),
+            Ok(Step::NeedsMore) => Ok(Progress::None),
+            Err(stop) => {
+                self.state = State::Failed;
+                Err(stop)
+            }
+        }
+    }
+
     fn take_over(&mut self, limits: &Limits, out: &mut Queue) -> Result<(), Error> {
         let State::Handshake(handshake) = core::mem::replace(&mut self.state, State::Failed) else {
             return Err(Error::HandshakeNotComplete);
         };
-        // rustls counts the header in, but not what protection adds.
-        let max_fragment = self
-            .role
-            .max_fragment_size()
-            .map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER));
-        let (mut traffic, exporter) =
+        let max_fragment = self.max_fragment();
+        let (mut traffic, exporter, taken) =
             handshake.into_traffic(max_fragment, limits.handshake, &mut self.ledger.info)?;
-        let info = &self.ledger.info;
+        self.early += taken;
+        let info = &mut self.ledger.info;
+        info.early_data = self.early > 0;
         if info.resumed {
             if let Err(error) = self.role.judge_resumed(info.peer_certificates.as_deref()) {
                 traffic.alert_record(resumption::alert(&error), out, &mut self.ledger);
@@ -225,6 +255,12 @@ impl Connection {
         self.state = State::Traffic(Box::new(traffic));
         self.ledger.established();
         Ok(())
+    }
+
+    /// The most that one record may hold. rustls counts the header in, but not what protection adds.
+    fn max_fragment(&self) -> usize {
+        let size = self.role.max_fragment_size();
+        size.map_or(MAX_FRAGMENT, |size| size.saturating_sub(RECORD_HEADER))
     }
 
     /// The end of this connection by an alert, where the keys for one are at hand and no
@@ -241,6 +277,39 @@ impl Connection {
         if let (State::Traffic(traffic), false) = (&mut self.state, self.closed) {
             self.closed = true;
             traffic.alert_record(AlertDescription::CloseNotify, out, &mut self.ledger);
+        }
+    }
+
+    /// In a handshake, stop behind this side's first flight, or go on.
+    pub(super) fn hold(&mut self, hold: bool) {
+        if let State::Handshake(handshake) = &mut self.state {
+            handshake.hold(hold);
+        }
+    }
+
+    /// Send `data` as early data, if it is the time for it.
+    pub(super) fn send_early(&mut self, data: &[u8], out: &mut Queue) {
+        let max_fragment = self.max_fragment();
+        if let State::Handshake(handshake) = &mut self.state {
+            handshake.send_early(data, max_fragment, out, &mut self.ledger);
+        }
+    }
+
+    /// How much early data of a complete handshake the server took.
+    pub(super) fn early(&self) -> usize {
+        self.early
+    }
+
+    /// Whether early data came that may be answered before the handshake is complete.
+    pub(super) fn answers_early(&self) -> bool {
+        matches!(&self.state, State::Handshake(h) if self.early > 0 && h.is_between_records())
+    }
+
+    /// Seal all of `data` as an answer to early data; returns whether it was sealed.
+    pub(super) fn answer_early(&mut self, data: &[u8], out: &mut Queue) -> bool {
+        match &mut self.state {
+            State::Handshake(handshake) => handshake.answer_early(data, out, &mut self.ledger),
+            _ => false,
         }
     }
 

@@ -196,6 +196,8 @@ pub enum Misuse {
     ExporterOff,
     /// The layer's protocol version has no exporter that both ends can rely on.
     ExporterVersion,
+    /// An inner layer was given a role with early data, which is the outer layer's alone.
+    InnerEarlyData,
     /// The layer's protocol version has no KeyUpdate.
     KeyUpdateVersion,
     /// The layer is not established yet, or not there.
@@ -215,6 +217,7 @@ impl fmt::Display for Misuse {
             Self::ExporterLength => f.write_str("a label, or what is asked for, is too long"),
             Self::ExporterOff => f.write_str("the layer's role was made without an exporter"),
             Self::ExporterVersion => f.write_str("only TLS 1.3 exports keying material here"),
+            Self::InnerEarlyData => f.write_str("only the outer layer may have early data"),
             Self::KeyUpdateVersion => f.write_str("only TLS 1.3 can update its keys"),
             Self::NotEstablished => f.write_str("the layer is not established"),
             Self::SharedConfig => f.write_str(

@@ -7,19 +7,23 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
+use core::iter;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::SupportedKxGroup;
 use rustls::kernel::KernelConnection;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, ConnectionTrafficSecrets, Error, ExtractedSecrets, HandshakeKind, PeerMisbehaved,
-    ServerConfig, SupportedCipherSuite,
+    ClientConfig, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets, HandshakeKind,
+    PeerMisbehaved, ServerConfig, SupportedCipherSuite,
 };
 
 use super::buffer::Queue;
 use super::connection::Stop;
+use super::early::Early;
 use super::exporter::{Exporter, Tap};
 use super::layer::{Layer, LayerInfo};
 use super::limits::{Limits, RECORD_HEADER};
@@ -34,8 +38,14 @@ pub(super) struct Handshake {
     seen: usize,
     /// The length of the last record that it has seen.
     last: usize,
+    /// It wants more. Early data that it skips stays in the input and counts each time that it is
+    /// called, so it is not called in vain.
+    starved: bool,
+    /// What comes behind this side's first flight has to wait.
+    held: bool,
     /// Where the exporter's secret is kept, if it is.
     tap: Option<Arc<Tap>>,
+    early: Early,
 }
 
 enum Connection {
@@ -77,7 +87,15 @@ impl Handshake {
                 Connection::Server(UnbufferedServerConnection::new(config)?)
             }
         };
-        Ok(Self { connection, seen: 0, last: 0, tap })
+        Ok(Self {
+            connection,
+            seen: 0,
+            last: 0,
+            starved: false,
+            held: false,
+            tap,
+            early: Early::default(),
+        })
     }
 
     /// Go on with the whole records at the front of `input`: up to the end of the handshake, or as
@@ -93,12 +111,15 @@ impl Handshake {
         let mut used = 0;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
-            let (discard, done) = self.step(rest, out, ledger);
+            let (discard, done) = match self.starved {
+                true => (0, Ok(Some(Step::NeedsMore))),
+                false => self.step(rest, out, ledger),
+            };
             used += discard;
             self.seen -= discard.min(self.seen);
             match done {
                 Ok(Some(Step::Complete)) => return (used, self.check_end().map_err(Stop::Tls)),
-                Ok(Some(Step::NeedsMore)) => {}
+                Ok(Some(Step::NeedsMore)) => self.starved = true,
                 Ok(None) => continue,
                 Err(error) => {
                     let rest = input.get_mut(used..).unwrap_or_default();
@@ -111,6 +132,9 @@ impl Handshake {
                     return (used, Err(error.into()));
                 }
             }
+            if self.held && ledger.info.records_out > 0 {
+                return (used, Ok(Step::NeedsMore));
+            }
             // rustls wants more: show it the next record, whole.
             let rest = input.get_mut(used..).unwrap_or_default();
             let stop =
@@ -120,6 +144,7 @@ impl Handshake {
                         ledger.handshake(Direction::Received, record.unwrap_or_default());
                         self.seen += len;
                         self.last = len;
+                        self.starved = false;
                         continue;
                     }
                     Ok(None) if rest.len() < Self::max_unfinished(limits) => {
@@ -133,6 +158,11 @@ impl Handshake {
         }
     }
 
+    /// Stop behind this side's first flight, or go on.
+    pub(super) fn hold(&mut self, hold: bool) {
+        self.held = hold;
+    }
+
     /// The most input that can stand unused after all progress is made.
     pub(super) fn max_unfinished(limits: &Limits) -> usize {
         limits.handshake.max(limits.record)
@@ -141,7 +171,7 @@ impl Handshake {
     /// Have rustls send an alert for something that it shall not see, or that it has none for. The
     /// keys for one are its own, so it is shown a header that makes no sense: decode_error. That
     /// stands in the place of the last record, which may be the one without an alert, and behind it.
-    fn refuse(&mut self, input: &mut [u8], out: &mut Queue, ledger: &mut Ledger) {
+    pub(super) fn refuse(&mut self, input: &mut [u8], out: &mut Queue, ledger: &mut Ledger) {
         const NONSENSE: [u8; RECORD_HEADER] = [0xff; RECORD_HEADER];
         let mut seen = input.get(..self.seen).unwrap_or_default().to_vec();
         let last = seen.len().saturating_sub(self.last);
@@ -171,8 +201,38 @@ impl Handshake {
     ) -> (usize, Result<Option<Step>, Error>) {
         let input = input.get_mut(..self.seen).unwrap_or_default();
         let (discard, done) = match &mut self.connection {
-            Connection::Client(c) => act(c.process_tls_records(input), out, ledger),
-            Connection::Server(c) => act(c.process_tls_records(input), out, ledger),
+            Connection::Client(c) => {
+                let UnbufferedStatus { discard, state } = c.process_tls_records(input);
+                match state {
+                    Ok(ConnectionState::TransmitTlsData(mut data)) => {
+                        // Left open for early data as long as it may be sent.
+                        if data.may_encrypt_early_data().is_none() {
+                            data.done();
+                            (discard, Ok(None))
+                        } else {
+                            (discard, Ok(Some(Step::NeedsMore)))
+                        }
+                    }
+                    state => (discard, act(state, &mut self.early, out, ledger)),
+                }
+            }
+            Connection::Server(c) => {
+                let UnbufferedStatus { discard, state } = c.process_tls_records(input);
+                match state {
+                    Ok(ConnectionState::ReadEarlyData(mut data)) => {
+                        while let Some(record) = data.next_record() {
+                            match record {
+                                Ok(record) => {
+                                    self.early.received.extend_from_slice(record.payload);
+                                }
+                                Err(error) => return (discard, Err(error)),
+                            }
+                        }
+                        (discard, Ok(None))
+                    }
+                    state => (discard, act(state, &mut self.early, out, ledger)),
+                }
+            }
         };
         // A server may write before the client's Finished has come.
         let handshaking = match &self.connection {
@@ -215,13 +275,91 @@ impl Handshake {
         }
     }
 
-    /// Take over the records and the exporter of a complete handshake.
+    /// Send `data` as early data, if it is the time for it; as much of it as the ticket allows.
+    pub(super) fn send_early(
+        &mut self,
+        data: &[u8],
+        max_fragment: usize,
+        out: &mut Queue,
+        ledger: &mut Ledger,
+    ) {
+        /// The most that protection adds. <https://www.rfc-editor.org/rfc/rfc8446#section-5.2>
+        const MAX_OVERHEAD: usize = RECORD_HEADER + 256;
+        let Connection::Client(c) = &mut self.connection else { return };
+        if self.seen > 0 || self.early.sent.0 > 0 {
+            return;
+        }
+        let Ok(ConnectionState::TransmitTlsData(mut transmit)) =
+            c.process_tls_records(&mut []).state
+        else {
+            return;
+        };
+        let Some(mut early) = transmit.may_encrypt_early_data() else { return };
+        // rustls must have room the first time: what it may send is counted before it looks.
+        let most = data.len() + data.len().div_ceil(max_fragment.max(1)) * MAX_OVERHEAD;
+        let mut sealed = vec![0; most];
+        let len = early.encrypt(data, &mut sealed).unwrap_or(0);
+        sealed.truncate(len);
+        for record in records(&sealed) {
+            ledger.sealed(ContentType::ApplicationData, record.len());
+            self.early.sent.0 += 1;
+            self.early.sent.1 += record.len() - RECORD_HEADER;
+        }
+        out.push(sealed);
+    }
+
+    /// The early data that has come since this was last asked.
+    pub(super) fn take_early(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.early.received)
+    }
+
+    /// The peer's certificates as far as the handshake has come.
+    pub(super) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match &self.connection {
+            Connection::Client(c) => c.peer_certificates(),
+            Connection::Server(c) => c.peer_certificates(),
+        }
+    }
+
+    /// Whether [`Handshake::answer_early`] has a record's beginning in its way.
+    pub(super) fn is_between_records(&self) -> bool {
+        self.seen == 0
+    }
+
+    /// Seal `data` for the client before its Finished has come; returns whether it was sealed.
+    pub(super) fn answer_early(
+        &mut self,
+        data: &[u8],
+        out: &mut Queue,
+        ledger: &mut Ledger,
+    ) -> bool {
+        let Connection::Server(c) = &mut self.connection else { return false };
+        let Ok(ConnectionState::WriteTraffic(mut traffic)) = c.process_tls_records(&mut []).state
+        else {
+            return false;
+        };
+        let len = match traffic.encrypt(data, &mut []) {
+            Err(EncryptError::InsufficientSize(size)) => size.required_size,
+            _ => return false,
+        };
+        let mut sealed = vec![0; len];
+        let Ok(len) = traffic.encrypt(data, &mut sealed) else { return false };
+        sealed.truncate(len);
+        for record in records(&sealed) {
+            ledger.sealed(ContentType::ApplicationData, record.len());
+        }
+        out.push(sealed);
+        true
+    }
+
+    /// Take over the records and the exporter of a complete handshake; and how much of the early
+    /// data that was sent the server took.
     pub(super) fn into_traffic(
         self,
         max_fragment: usize,
         max_message: usize,
         info: &mut LayerInfo,
-    ) -> Result<(Traffic, Option<Exporter>), Error> {
+    ) -> Result<(Traffic, Option<Exporter>, usize), Error> {
         let (secrets, kernel) = match self.connection {
             Connection::Client(c) => {
                 learn(&c, info);
@@ -237,17 +375,17 @@ impl Handshake {
         let ExtractedSecrets { tx, rx } = secrets;
         let exporter = self.tap.and_then(|tap| tap.take(kernel.suite()));
         let traffic = Traffic::new(Box::new(kernel), tx, rx, max_fragment, max_message)?;
-        Ok((traffic, exporter))
+        Ok((traffic, exporter, self.early.taken(info.resumed)))
     }
 }
 
 fn act<Data>(
-    status: UnbufferedStatus<'_, '_, Data>,
+    state: Result<ConnectionState<'_, '_, Data>, Error>,
+    early: &mut Early,
     out: &mut Queue,
     ledger: &mut Ledger,
-) -> (usize, Result<Option<Step>, Error>) {
-    let UnbufferedStatus { discard, state } = status;
-    let done = match state {
+) -> Result<Option<Step>, Error> {
+    match state {
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
             let len = match data.encode(&mut []) {
                 Err(EncodeError::InsufficientSize(size)) => size.required_size,
@@ -257,7 +395,10 @@ fn act<Data>(
             match data.encode(&mut record) {
                 Ok(len) => {
                     record.truncate(len);
-                    count_records(&record, ledger);
+                    for record in records(&record) {
+                        ledger.handshake(Direction::Sent, record);
+                        early.behind(record);
+                    }
                     out.push(record);
                     Ok(None)
                 }
@@ -272,16 +413,17 @@ fn act<Data>(
         Ok(ConnectionState::WriteTraffic(_)) => Ok(Some(Step::Complete)),
         Ok(_) => Err(Error::HandshakeNotComplete),
         Err(error) => Err(error),
-    };
-    (discard, done)
+    }
 }
 
-fn count_records(mut bytes: &[u8], ledger: &mut Ledger) {
-    while let Ok(Some(len)) = record::length(bytes, usize::MAX) {
+/// The whole records that `bytes` are.
+fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    iter::from_fn(move || {
+        let len = record::length(bytes, usize::MAX).ok()??;
         let (record, behind) = bytes.split_at(len);
-        ledger.handshake(Direction::Sent, record);
         bytes = behind;
-    }
+        Some(record)
+    })
 }
 
 fn learn(connection: &rustls::CommonState, info: &mut LayerInfo) {

@@ -45,6 +45,8 @@ pub struct LayerInfo {
     pub peer_certificates: Option<Box<[CertificateDer<'static>]>>,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// Whether early data went, and the server took it. Only ever in the outer layer.
+    pub early_data: bool,
     /// Bytes of records processed.
     pub bytes_in: u64,
     /// Bytes of records produced.

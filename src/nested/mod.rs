@@ -6,6 +6,7 @@
 
 mod buffer;
 mod connection;
+mod early;
 mod error;
 mod event;
 mod exporter;
@@ -85,7 +86,8 @@ impl<F: Framing> Nested<F> {
             close_write_wanted: false,
             finished: false,
         };
-        nested.carry();
+        nested.carry_first();
+        nested.session.send_early();
         // A failure here has an alert that still has to leave; `failure` tells it.
         let _ = nested.process();
         Ok(nested)
@@ -191,6 +193,15 @@ impl<F: Framing> Nested<F> {
         }
     }
 
+    /// As [`Nested::carry`]. While the outer layer shakes hands, what leads the queue may leave early.
+    fn carry_first(&mut self) {
+        let leads = self.session.pending.len() == self.session.early;
+        self.carry();
+        if leads && self.session.connection.is_handshaking() {
+            self.session.early = self.session.pending.len();
+        }
+    }
+
     /// Seal the plaintext that waits.
     fn seal_waiting(&mut self) -> Result<(), Error> {
         match self.unsealed.is_empty() {
@@ -227,7 +238,7 @@ impl<F: Framing> Nested<F> {
     }
 
     fn fail_inner_in(&mut self, phase: Phase, kind: impl Into<ErrorKind>) -> Error {
-        self.carry();
+        self.carry_first();
         self.session.shut(phase);
         let first = self.session.failure.is_none();
         let error = self.session.fail(Layer::Inner, phase, kind);
@@ -243,6 +254,7 @@ impl<F: Framing> Nested<F> {
         if inbound.inner.is_empty() || inbound.plain.len() >= self.session.limits.plaintext {
             return Ok(Progress::None);
         }
+        self.inner.hold(self.session.connection.is_handshaking());
         let phase = self.current_phase();
         let session = &mut self.session;
         let parts = session.inbound.parts();
@@ -255,7 +267,7 @@ impl<F: Framing> Nested<F> {
         );
         match step {
             Ok(progress) => {
-                self.carry();
+                self.carry_first();
                 match progress {
                     Progress::Established => {
                         self.session.events.push(Event::Established(Layer::Inner));
@@ -302,6 +314,9 @@ impl<F: Framing> Nested<F> {
         let available = parts.carried.len().min(most);
         let shown = Region::new(parts.carried.start, available);
         let unwrapped = match self.framing.unwrap(shown.of(parts.bytes)) {
+            Ok(unwrapped @ Unwrapped::Inner { .. }) => unwrapped,
+            // Whatever else came early waits for the end of the outer handshake.
+            _ if session.connection.is_handshaking() => return Ok(false),
             Ok(unwrapped) => unwrapped,
             Err(error) => return Err(self.fail_framing(error)),
         };

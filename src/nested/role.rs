@@ -26,9 +26,14 @@ pub struct Prepared<C> {
     outer: Arc<C>,
     inner: Arc<C>,
     resumes: Option<Resumes>,
+    early: bool,
     exports: bool,
     tracer: Option<Arc<dyn Tracer>>,
 }
+
+/// How much early data a server takes, or skips: much more than any ClientHello. What rustls skips
+/// counts twice and more, as a record stays in its input until one comes that is not skipped.
+const MAX_EARLY_DATA: u32 = 1 << 16;
 
 /// Whose sessions go on, and who judges them.
 #[derive(Clone)]
@@ -78,6 +83,7 @@ impl<C: Clone> Prepared<C> {
             outer: prepared.clone(),
             inner: prepared,
             resumes: None,
+            early: false,
             exports: false,
             tracer: None,
         }
@@ -102,6 +108,22 @@ impl Prepared<ClientConfig> {
         self.resumes = Some(Resumes::Client(sessions));
         self
     }
+
+    /// Send the inner client's first flight as early data of the outer layer, where that resumes a
+    /// TLS 1.3 session whose server takes early data: both handshakes then take one round trip less.
+    ///
+    /// Early data can be replayed. What leaves in it is an inner ClientHello, in the framing's words,
+    /// which anybody may send; no application byte and no message does. Early data that the server
+    /// does not take leaves once more behind the handshake, and the inner layer does not notice.
+    ///
+    /// For outer layers with [`Prepared::with_resumption`], nested at once; the inner layer never
+    /// has early data.
+    #[must_use]
+    pub fn with_early_data(mut self) -> Self {
+        Arc::make_mut(&mut self.outer).enable_early_data = true;
+        self.early = true;
+        self
+    }
 }
 
 impl Prepared<ServerConfig> {
@@ -117,11 +139,32 @@ impl Prepared<ServerConfig> {
         let given = self.given.clone();
         self.edit(|layer, config| {
             config.session_storage = OnLayer::new(layer, given.session_storage.clone());
-            config.ticketer = OnLayer::new(layer, given.ticketer.clone());
+            if config.max_early_data_size == 0 {
+                config.ticketer = OnLayer::new(layer, given.ticketer.clone());
+            }
             config.send_tls13_tickets = given.send_tls13_tickets;
             config.max_tls13_tickets = given.max_tls13_tickets;
         });
         self.resumes = Some(Resumes::Server(verifier));
+        self
+    }
+
+    /// Take early data in the outer layer, and answer the inner ClientHello in it at once.
+    ///
+    /// Until the outer handshake is complete the inner server sees one flight, and answers it with
+    /// one: nothing else that came early is looked at before, by anybody. Each session takes early
+    /// data once, as long as its store hands it out once: sessions are in `session_storage` for that,
+    /// and the configuration's `ticketer` is not used. A store that several servers share must not
+    /// give one session to two of them.
+    ///
+    /// For outer layers with [`Prepared::with_resumption`]; the inner layer never has early data.
+    #[must_use]
+    pub fn with_early_data(mut self) -> Self {
+        let config = Arc::make_mut(&mut self.outer);
+        config.max_early_data_size = MAX_EARLY_DATA;
+        config.send_half_rtt_data = true;
+        config.ticketer = Arc::new(NoTickets);
+        self.early = true;
         self
     }
 }
@@ -130,7 +173,7 @@ impl From<Arc<ClientConfig>> for Prepared<ClientConfig> {
     fn from(given: Arc<ClientConfig>) -> Self {
         let mut config = ClientConfig::clone(&given);
         config.enable_secret_extraction = true;
-        // Early data can be replayed; nothing of the inner layer may ride in it.
+        // Early data can be replayed.
         config.enable_early_data = false;
         config.resumption = Resumption::disabled();
         Self::new(given, config)
@@ -171,6 +214,7 @@ impl<C> Clone for Prepared<C> {
             outer: self.outer.clone(),
             inner: self.inner.clone(),
             resumes: self.resumes.clone(),
+            early: self.early,
             exports: self.exports,
             tracer: self.tracer.clone(),
         }
@@ -243,6 +287,18 @@ impl Role {
             (Self::Client { config: a, .. }, Self::Client { config: b, .. }) => a.same(b),
             (Self::Server { config: a }, Self::Server { config: b }) => a.same(b),
             _ => false,
+        }
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self, Self::Client { .. })
+    }
+
+    /// Whether this role is for an outer layer with early data.
+    pub(super) fn is_early(&self) -> bool {
+        match self {
+            Self::Client { config, .. } => config.early,
+            Self::Server { config } => config.early,
         }
     }
 

@@ -1,5 +1,6 @@
 //! One TLS connection with four ports.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use rustls::AlertDescription;
@@ -29,6 +30,9 @@ pub struct Session {
     pub(super) sealed: Queue,
     /// Outer plaintext of the inner layer that waits to be sealed.
     pub(super) pending: Queue,
+    /// How much at the front of it is the inner layer's first flight, which may leave before the
+    /// outer handshake is complete.
+    pub(super) early: usize,
     pub(super) limits: Limits,
     pub(super) events: Events,
     pub(super) failure: Option<Error>,
@@ -55,6 +59,7 @@ impl Session {
             inbound: Inbound::default(),
             sealed,
             pending: Queue::default(),
+            early: 0,
             limits,
             events: Events::default(),
             failure: None,
@@ -72,12 +77,15 @@ impl Session {
     ///
     /// # Errors
     /// This session's failure; [`Misuse::SharedConfig`] if both layers were given one
-    /// configuration; [`Misuse::WriteAfterClose`]; or what rustls refuses in the inner
+    /// configuration; [`Misuse::InnerEarlyData`]; [`Misuse::WriteAfterClose`]; or what rustls refuses in the inner
     /// configuration.
     pub fn nest<F: Framing>(self, inner: Role, framing: F) -> Result<Nested<F>, Error> {
         self.check()?;
         if self.close_wanted || self.connection.closed() {
             return Err(self.misuse(Misuse::WriteAfterClose));
+        }
+        if inner.is_early() {
+            return Err(self.misuse(Misuse::InnerEarlyData));
         }
         if self.connection.role().shares_config(&inner) {
             return Err(self.misuse(Misuse::SharedConfig));
@@ -143,6 +151,11 @@ impl Session {
         );
         match step {
             Ok(Progress::Established) => {
+                if self.connection.role().is_client() {
+                    // What the server took as early data has left; the rest leaves now.
+                    self.pending.consume(self.connection.early().min(self.early));
+                }
+                self.early = 0;
                 self.events.push(Event::Established(Layer::Outer));
                 Ok(Progress::Established)
             }
@@ -160,6 +173,7 @@ impl Session {
 
     /// Seal pending outer plaintext: all of it, or one record. Answers to the host go first.
     pub(super) fn seal_pending(&mut self, phase: Phase, all: bool) {
+        self.answer_early();
         if !self.wants_seal() {
             return;
         }
@@ -191,6 +205,31 @@ impl Session {
         }
     }
 
+    /// Whether [`Session::answer_early`] has anything to do.
+    fn owes_early(&self) -> bool {
+        self.early > 0 && self.connection.answers_early()
+    }
+
+    /// Seal the inner server's answer to a ClientHello that came as early data.
+    fn answer_early(&mut self) {
+        if !self.owes_early() {
+            return;
+        }
+        let flight: Vec<u8> = self.pending.iter().flatten().take(self.early).copied().collect();
+        if self.connection.answer_early(&flight, &mut self.sealed) {
+            self.pending.consume(flight.len());
+        }
+        // Else it leaves when the handshake is complete.
+        self.early = 0;
+    }
+
+    /// Send the inner client's first flight as early data, if that is possible. It stays until it
+    /// is known whether the server takes it.
+    pub(super) fn send_early(&mut self) {
+        let flight: Vec<u8> = self.pending.iter().flatten().take(self.early).copied().collect();
+        self.connection.send_early(&flight, &mut self.sealed);
+    }
+
     /// Queue the outer close_notify behind everything that waits.
     pub(super) fn shut(&mut self, phase: Phase) {
         self.close_wanted = true;
@@ -217,6 +256,7 @@ impl Stop {
             Self::Handshake => {
                 ErrorKind::Limit { what: "unfinished handshake", limit: limits.handshake }
             }
+            Self::EarlyData => ErrorKind::Limit { what: "early data", limit: limits.frame() },
         }
     }
 }
@@ -247,7 +287,11 @@ impl Machine for Session {
     }
 
     fn readable(&self) -> Region {
-        self.inbound.carried
+        match self.connection.is_handshaking() {
+            // Early data is nobody's before the client has shown that it is there.
+            true => Region::default(),
+            false => self.inbound.carried,
+        }
     }
 
     fn process(&mut self) -> Result<(), Error> {
@@ -270,7 +314,7 @@ impl Machine for Session {
     }
 
     fn blocked(&self) -> bool {
-        self.inbound.carried.len() >= self.limits.plaintext
+        self.readable().len() >= self.limits.plaintext
     }
 
     fn prepare(&mut self, all: bool) {
@@ -278,7 +322,8 @@ impl Machine for Session {
     }
 
     fn wants_seal(&self) -> bool {
-        self.connection.owes()
+        self.owes_early()
+            || self.connection.owes()
             || (self.connection.is_established()
                 && !self.connection.closed()
                 && !self.pending.is_empty())

@@ -18,7 +18,7 @@ use rustls::{
 };
 
 use super::chunking::conversation;
-use super::handshakes::pair_of;
+use super::handshakes::{Machines, pair_of};
 use crate::support::glued::Glued;
 use crate::support::pair::Pair;
 use crate::support::party::{Machine, Party};
@@ -27,9 +27,9 @@ use crate::support::schedule::{Bytes, Coalesced, Random, Schedule, Told, Whole};
 use crate::support::setup::{End, Setup, Side};
 
 /// Who sends the first ClientHello, and who answers.
-type Ends = (Role, Role);
+pub(crate) type Ends = (Role, Role);
 
-fn memory() -> Arc<dyn ClientSessionStore> {
+pub(crate) fn memory() -> Arc<dyn ClientSessionStore> {
     Arc::new(ClientSessionMemoryCache::new(64))
 }
 
@@ -45,7 +45,7 @@ fn server(config: ServerConfig, rule: Arc<dyn ClientCertVerifier>) -> Role {
 }
 
 /// Both ends of a layer; its sessions go on if `resumes`.
-fn ends(pki: &Pki, version: Version, resumes: bool) -> Ends {
+pub(crate) fn ends(pki: &Pki, version: Version, resumes: bool) -> Ends {
     let (config, answering) = (pki.client(version), pki.server(version));
     match resumes {
         true => (client(pki, config, pki.server_rule()), server(answering, pki.client_rule())),
@@ -53,8 +53,19 @@ fn ends(pki: &Pki, version: Version, resumes: bool) -> Ends {
     }
 }
 
-fn resumed(machine: &Machine<Nested>) -> [bool; 2] {
+pub(crate) fn resumed(machine: &Machine<Nested>) -> [bool; 2] {
     [Layer::Outer, Layer::Inner].map(|layer| machine.ports.layer(layer).unwrap().resumed)
+}
+
+/// A client and a server of both layers, not yet connected.
+pub(crate) fn machines(outer: &Ends, inner: &Ends, seed: u64) -> Machines {
+    let machine = |outer: &Role, inner: &Role, seed| {
+        Machine::new(seed, || {
+            let session = Session::new(outer.clone(), Limits::default()).unwrap();
+            session.nest(inner.clone(), Direct).unwrap()
+        })
+    };
+    Pair::new(machine(&outer.0, &inner.0, seed), machine(&outer.1, &inner.1, !seed))
 }
 
 #[test]
@@ -148,17 +159,7 @@ fn every_chunking_of_resumed_handshakes() {
             &mut Random::new(setup.seed),
         ];
         for (round, schedule) in ways.into_iter().enumerate() {
-            let side =
-                |(client, server): &Ends, left| if left { client.clone() } else { server.clone() };
-            let machine = |left, seed| {
-                Machine::new(seed, || {
-                    let session = Session::new(side(&outer, left), Limits::default()).unwrap();
-                    session.nest(side(&inner, left), Direct).unwrap()
-                })
-            };
-            let (left, right) =
-                (machine(true, 10 + round as u64), machine(false, 30 + round as u64));
-            let mut pair = Pair::new(left, right);
+            let mut pair = machines(&outer, &inner, 10 + round as u64);
             pair.drive(schedule);
             assert_eq!(resumed(&pair.left), [round > 0; 2]);
             assert_eq!(conversation(pair, &setup, schedule), oracle);
@@ -270,14 +271,14 @@ fn a_session_goes_on_under_its_own_rule_only() {
 
 /// A clock that a test moves.
 #[derive(Clone, Debug)]
-struct Clock(Arc<AtomicU64>);
+pub(crate) struct Clock(Arc<AtomicU64>);
 
 /// Just before the test certificates expire: 2039-12-31 23:59.
 const LAST_MINUTE: u64 = 2_208_988_740;
 
 impl Clock {
-    fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(LAST_MINUTE)))
+    pub(crate) fn at(seconds: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(seconds)))
     }
 
     fn forward(&self, seconds: u64) {
@@ -302,11 +303,11 @@ fn what_has_expired_since_is_refused() {
         ] {
             let _told = Told::new((setup, layer, expired));
             // Whose clock moves on is who judges the other's certificate as expired.
-            let clock = Clock::new();
+            let clock = Clock::at(LAST_MINUTE);
             let of = |pki: &Pki, version, on| {
                 let (mut asking, mut answering) = (pki.client(version), pki.server(version));
-                asking.time_provider = Arc::new(Clock::new());
-                answering.time_provider = Arc::new(Clock::new());
+                asking.time_provider = Arc::new(Clock::at(LAST_MINUTE));
+                answering.time_provider = Arc::new(Clock::at(LAST_MINUTE));
                 match (layer == on, expired) {
                     (true, Side::Left) => asking.time_provider = Arc::new(clock.clone()),
                     (true, Side::Right) => answering.time_provider = Arc::new(clock.clone()),

@@ -121,6 +121,12 @@ impl Glued {
     fn open_outer(&mut self) -> bool {
         let mut moved = false;
         let mut bytes = [0; 4096];
+        if let Connection::Server(outer) = &mut self.outer {
+            while let Some(n @ 1..) = outer.early_data().and_then(|mut d| d.read(&mut bytes).ok()) {
+                self.carried.extend_from_slice(&bytes[..n]);
+                moved = true;
+            }
+        }
         loop {
             match self.outer.reader().read(&mut bytes) {
                 Ok(0) => {

@@ -539,13 +539,23 @@ fn identity(strength: Strength, name: &str, client: bool) -> Arc<SingleCertAndKe
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![leaf], key)))
 }
 
+/// Who the server of the layer `name` has to be.
+pub fn server_rule(strength: Strength, name: &str) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Verifies(strength, leaf(name, false)))
+}
+
+/// Who the client of the layer `name` has to be.
+pub fn client_rule(strength: Strength, name: &str) -> Arc<dyn ClientCertVerifier> {
+    Arc::new(Verifies(strength, leaf(name, true)))
+}
+
 /// A client of the layer `name` that presents its certificate.
 pub fn client(strength: Strength, name: &str, version: Version) -> ClientConfig {
     ClientConfig::builder_with_details(provider(strength), Arc::new(FixedTime))
         .with_protocol_versions(&[version.rustls()])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifies(strength, leaf(name, false))))
+        .with_custom_certificate_verifier(server_rule(strength, name))
         .with_client_cert_resolver(identity(strength, name, true))
 }
 
@@ -555,7 +565,7 @@ pub fn server(strength: Strength, name: &str, version: Version, mutual: bool) ->
         .with_protocol_versions(&[version.rustls()])
         .unwrap();
     let builder = match mutual {
-        true => builder.with_client_cert_verifier(Arc::new(Verifies(strength, leaf(name, true)))),
+        true => builder.with_client_cert_verifier(client_rule(strength, name)),
         false => builder.with_no_client_auth(),
     };
     builder.with_cert_resolver(identity(strength, name, false))

@@ -15,9 +15,9 @@ use crate::nested::{Error, Framing, Nested, Ports, Role, Session};
 
 /// A machine and its transport as one stream of plaintext.
 ///
-/// Reading and writing may happen in different tasks (`smol::io::split`,
-/// `AsyncReadExt::split` of the crate futures). Every method and every
-/// future may be given up at any point and called again: nothing is lost or repeated.
+/// Reading and writing may happen in different tasks (`smol::io::split`, `AsyncReadExt::split` of the
+/// crate futures). Every method and every future may be given up at any point and called again:
+/// nothing is lost or repeated.
 pub struct Stream<P, T>(Polled<P, Io<T>>);
 
 impl<P: Ports, T: AsyncRead + AsyncWrite + Unpin> Stream<P, T> {

@@ -13,9 +13,10 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, Version};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::case::piece;
 use crate::connector::Proxy;
@@ -65,7 +66,8 @@ struct Site {
 }
 
 impl Site {
-    fn start(name: &str) -> Option<Self> {
+    /// The proxy speaks this version of TLS, and asks for a certificate.
+    fn start(name: &str, tls: &str) -> Option<Self> {
         let there = have("apache2", &["-v"]) && have("nginx", &["-v"]) && tools::have("curl");
         if !there {
             return None;
@@ -75,7 +77,7 @@ impl Site {
             tools::skip("an origin at ::1: there is no IPv6");
         }
         let identities = Identities::empty(name);
-        for name in ["proxy", "origin"] {
+        for name in ["proxy", "origin", "client"] {
             let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
             let made = rcgen::generate_simple_self_signed(names).unwrap();
             identities.add(name, &made.cert.pem(), &made.signing_key.serialize_pem());
@@ -88,7 +90,7 @@ impl Site {
         }
         let ports = [Speaks::Http1, Speaks::Http2].map(|_| free_port("127.0.0.1"));
         let origin = nginx(&identities, ports, ipv6);
-        let proxy = apache(&identities);
+        let proxy = apache(&identities, tls);
         for daemon in [&origin, &proxy] {
             drop(daemon.connect());
         }
@@ -103,9 +105,13 @@ impl Site {
         self.identities.dir.join(name)
     }
 
-    /// The certificate of one of the two.
+    /// The certificate of the proxy, the origin or the proxy's client.
     fn pem(&self, name: &str) -> String {
         self.identities.path(name, "pem").display().to_string()
+    }
+
+    fn key(&self, name: &str) -> String {
+        self.identities.path(name, "key").display().to_string()
     }
 
     /// Lets `who` say `what` to the proxy and to the origin at `to`.
@@ -125,6 +131,7 @@ impl Site {
         command.arg("%{http_connect} %{http_code} %{http_version}");
         command.args(["--proxy", &format!("https://{}", self.proxy.address)]);
         command.args(["--proxy-cacert", &self.pem("proxy"), "--cacert", &self.pem("origin")]);
+        command.args(["--proxy-cert", &self.pem("client"), "--proxy-key", &self.key("client")]);
         command.arg("--output").arg(&body);
         if let Some(auth) = auth {
             command.args(["--proxy-user", auth]);
@@ -154,6 +161,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nested-tls"));
         command.args(["connect", &self.proxy.address, "--http-connect", to, "--quiet"]);
         command.args(["--outer-ca", &self.pem("proxy"), "--inner-ca", &self.pem("origin")]);
+        command.args(["--outer-cert", &self.pem("client"), "--outer-key", &self.key("client")]);
         command.args(["--inner-alpn", "http/1.1"]);
         if let Some(auth) = auth {
             let file = self.path("auth");
@@ -189,7 +197,11 @@ impl Site {
     }
 
     fn by_connector(&self, auth: Option<&str>, to: &str, what: &Asked<'_>) -> Fetched {
-        let [outer, inner] = ["proxy", "origin"].map(|name| client(&self.pem(name)));
+        let [outer, inner] = ["proxy", "origin"].map(|name| trusting(&self.pem(name)));
+        let certificate = CertificateDer::from_pem_file(self.pem("client")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.key("client")).unwrap();
+        let outer = outer.with_client_auth_cert(vec![certificate], key).unwrap();
+        let inner = inner.with_no_client_auth();
         let mut proxy = Proxy::new(self.proxy.address.parse().unwrap(), outer, inner).unwrap();
         if let Some((user, password)) = auth.and_then(|auth| auth.split_once(':')) {
             proxy = proxy.with_auth(user, password);
@@ -228,7 +240,7 @@ const AUTH: &str = "me:secret";
 
 #[test]
 fn every_fetcher_gets_the_same_bytes() {
-    let Some(site) = Site::start("https-proxy-get") else { return };
+    let Some(site) = Site::start("https-proxy-get", "TLSv1.3") else { return };
     for speaks in [Speaks::Http1, Speaks::Http2] {
         let port = site.port(speaks);
         for (host, sizes) in
@@ -250,7 +262,7 @@ fn every_fetcher_gets_the_same_bytes() {
 
 #[test]
 fn every_fetcher_sends_the_same_bytes() {
-    let Some(site) = Site::start("https-proxy-put") else { return };
+    let Some(site) = Site::start("https-proxy-put", "TLSv1.2") else { return };
     let file = site.path("www/put/it");
     for speaks in [Speaks::Http1, Speaks::Http2] {
         let to = format!("localhost:{}", site.port(speaks));
@@ -269,7 +281,7 @@ fn every_fetcher_sends_the_same_bytes() {
 /// Each is told the same by the proxy: that it wants another password, that nobody is there.
 #[test]
 fn every_fetcher_is_refused_alike() {
-    let Some(site) = Site::start("https-proxy-refused") else { return };
+    let Some(site) = Site::start("https-proxy-refused", "TLSv1.3") else { return };
     let there = format!("localhost:{}", site.port(Speaks::Http2));
     let nobody = format!("127.0.0.1:{}", free_port("127.0.0.1"));
     let asked = Asked { path: "/1", put: None, speaks: Speaks::Http2 };
@@ -293,14 +305,13 @@ fn content(size: usize) -> Vec<u8> {
     content
 }
 
-fn client(pem: &str) -> ClientConfig {
+fn trusting(pem: &str) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
     ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 /// An answer in HTTP/1.1, whose length is told.
@@ -354,7 +365,7 @@ fn nginx(identities: &Identities, [http1, http2]: [u16; 2], ipv6: bool) -> Daemo
     Daemon::start("nginx", address, Command::new("nginx").arg("-c").arg(config))
 }
 
-fn apache(identities: &Identities) -> Daemon {
+fn apache(identities: &Identities, tls: &str) -> Daemon {
     let dir = identities.dir.display();
     let port = free_port("127.0.0.1");
     // The password is "secret".
@@ -378,6 +389,7 @@ fn apache(identities: &Identities) -> Daemon {
         "ServerRoot {dir}\nServerName localhost\nPidFile {dir}/apache.pid\nErrorLog {dir}/apache.log
         DefaultRuntimeDir {dir}/temp\nListen 127.0.0.1:{port}\n
         SSLEngine on\nSSLCertificateFile {dir}/proxy.pem\nSSLCertificateKeyFile {dir}/proxy.key
+        SSLProtocol {tls}\nSSLVerifyClient require\nSSLCACertificateFile {dir}/client.pem
         ProxyRequests On\nAllowCONNECT 1-65535
         <Proxy *>\nAuthType Basic\nAuthName proxy\nAuthUserFile {dir}/users.txt\nRequire valid-user\n</Proxy>\n"
     );

@@ -25,7 +25,8 @@ fn one_bit_or_byte_more_or_less_is_another_pin() {
             }
         }
     };
-    let kinds: [(&[u8], fn(&[u8]) -> Pin); 3] = [
+    type Make = fn(&[u8]) -> Pin;
+    let kinds: [(&[u8], Make); 3] = [
         (&leaf, |bytes| Pin::certificate(bytes.to_vec().into())),
         (&key.spki, |bytes| Pin::spki(bytes.to_vec().into())),
         (&hash, |bytes| Pin::spki_sha256(bytes.try_into().unwrap())),

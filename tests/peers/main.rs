@@ -9,6 +9,7 @@ mod certificates;
 mod daemon;
 mod documents;
 mod duplex;
+mod early_data;
 mod exporter;
 mod hosts;
 #[cfg(feature = "cli")]

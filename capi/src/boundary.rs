@@ -1,7 +1,6 @@
 //! Where pointers are looked at and panics end.
 
 use std::ffi::{CStr, c_char};
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::slice;
@@ -96,14 +95,12 @@ pub(crate) unsafe fn free<H>(handle: *mut H) {
 
 /// `None` if `body` panicked.
 fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(done) => Some(done),
-        Err(payload) => {
-            // What a panic carries could panic when it is dropped.
-            mem::forget(payload);
-            None
-        }
-    }
+    catch_unwind(AssertUnwindSafe(body))
+        .map_err(|payload| {
+            // What a panic carries may panic when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        })
+        .ok()
 }
 
 /// `len` bytes; none at all for NULL with 0.

@@ -3,14 +3,17 @@
 use core::future::{Future as _, poll_fn};
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::Poll;
+use core::task::{Poll, ready};
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::{Bytes, BytesMut};
 use nested_tls::Ports;
 use nested_tls::adapter::tokio::Stream;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{
+    AsyncBufRead as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf,
+};
 use tokio::time::sleep;
 
 use super::diagnosis::{Broken, is_hang_up};
@@ -79,8 +82,9 @@ impl Flow {
 
 /// `input` to the peer, the peer to `output`, until both have ended.
 ///
-/// The end of the input closes the innermost layer for writing; the peer's end shuts `output` down. A peer that takes
-/// nothing of what was already read from the input may do so for `limit`, once it has ended.
+/// The end of the input closes the innermost layer for writing; the peer's end shuts `output` down. Once one direction has
+/// ended, the other may stand still for `limit`: a peer that takes nothing of what was already read from the input, or
+/// an output that takes nothing of what a peer has left behind that takes no more.
 pub(crate) async fn pump<M: Ports>(
     link: &mut Link<M>,
     input: impl AsyncRead + Unpin,
@@ -101,13 +105,32 @@ pub(crate) async fn pump<M: Ports>(
         },
         sent = &mut upload => match sent {
             Err(Broken::Input(error)) => Err(Broken::Input(error)),
-            // What the peer said before it hung up tells more than that it did; most of all its alert.
-            sent => match download.await {
-                Ok(()) => sent,
-                Err(Broken::Output(error)) if is_hang_up(&error) && !ending.with_output => sent,
-                Err(broken) => Err(broken),
+            sent => match rest(download, sent.is_err().then_some(limit), flow).await {
+                None | Some(Ok(())) => sent,
+                Some(Err(Broken::Output(error))) if is_hang_up(&error) && !ending.with_output => sent,
+                Some(Err(broken)) => Err(broken),
             },
         },
+    }
+}
+
+/// What the peer still has to say. Where it takes no more itself, that tells more than that it did, most of all its alert;
+/// but whoever takes the output may wait for somebody to take the input: then it ends after `limit` without a move.
+async fn rest(
+    mut download: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    limit: Option<Duration>,
+    flow: &Flow,
+) -> Option<Result<(), Broken>> {
+    loop {
+        let before = flow.received();
+        let patience = sleep(limit.unwrap_or(Duration::MAX));
+        tokio::select! {
+            biased;
+            ended = &mut download => return Some(ended),
+            () = patience => if flow.received() == before {
+                return None;
+            },
+        }
     }
 }
 
@@ -175,22 +198,30 @@ fn lock<'l, 'a, M>(shared: &'l Shared<'a, M>) -> MutexGuard<'l, &'a mut Stream<M
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What comes next, or nothing at the end. No memory is held while it is waited for: most connections are idle.
+pub(crate) async fn piece(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    poll_fn(|cx| {
+        let mut buffer = BytesMut::with_capacity(CHUNK);
+        ready!(pin!(input.read_buf(&mut buffer)).poll(cx))?;
+        Poll::Ready(Ok(buffer.freeze()))
+    })
+    .await
+}
+
 async fn upload<M: Ports>(
     shared: &Shared<'_, M>,
     mut input: impl AsyncRead + Unpin,
     flow: &Flow,
 ) -> Result<(), Broken> {
-    let mut buffer = vec![0; CHUNK];
     loop {
-        let n = input.read(&mut buffer).await.map_err(Broken::Input)?;
-        let said = buffer.get(..n).unwrap_or_default();
+        let said = piece(&mut input).await.map_err(Broken::Input)?;
         if said.is_empty() {
             // A peer that has hung up needs no goodbye.
             let _ = poll_fn(|cx| pin!(lock(shared).close_write()).poll(cx)).await;
             return Ok(());
         }
         flow.set_in_hand(true);
-        send(shared, said, flow).await.map_err(Broken::unsent)?;
+        send(shared, &said, flow).await.map_err(Broken::unsent)?;
         flow.set_in_hand(false);
     }
 }
@@ -212,22 +243,36 @@ async fn download<M: Ports>(
     mut output: impl AsyncWrite + Unpin,
     flow: &Flow,
 ) -> Result<(), Broken> {
-    let mut buffer = vec![0; CHUNK];
     loop {
-        let mut space = ReadBuf::new(&mut buffer);
-        let read = poll_fn(|cx| Pin::new(&mut **lock(shared)).poll_read(cx, &mut space)).await;
-        if let Err(error) = read {
-            // What came before the failure is good.
-            let _ = output.flush().await;
-            return Err(Broken::of(&mut lock(shared), error));
-        }
-        if space.filled().is_empty() {
+        let moved = poll_fn(|cx| {
+            let mut stream = lock(shared);
+            let bytes = ready!(Pin::new(&mut **stream).poll_fill_buf(cx))?;
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Ok(0)));
+            }
+            let written = match ready!(Pin::new(&mut output).poll_write(cx, bytes)) {
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                written => written,
+            };
+            if let Ok(n) = written {
+                Pin::new(&mut **stream).consume(n);
+            }
+            Poll::Ready(Ok(written))
+        });
+        let n = match moved.await {
+            Ok(written) => written.map_err(Broken::Output)?,
+            Err(error) => {
+                // What came before the failure is good.
+                let _ = output.flush().await;
+                return Err(Broken::of(&mut lock(shared), error));
+            }
+        };
+        if n == 0 {
             // The shutdown of tokio's standard output does not wait for what was written.
             output.flush().await.map_err(Broken::Output)?;
             return output.shutdown().await.map_err(Broken::Output);
         }
-        output.write_all(space.filled()).await.map_err(Broken::Output)?;
-        flow.count_received(space.filled().len());
+        flow.count_received(n);
         if !lock(shared).machine().readiness().plain_out {
             output.flush().await.map_err(Broken::Output)?;
         }
@@ -310,6 +355,22 @@ mod tests {
         let (mut client, gone) = ended().await;
         drop(gone);
         assert!(matches!(insist(&mut client).await, Err(Broken::Unsent(_))));
+    }
+
+    /// As at a host whose target waits for its answers to be taken.
+    #[tokio::test]
+    async fn output_that_stands_still_keeps_no_peer_that_is_gone() {
+        let (mut client, mut server) = pair().await;
+        server.stream.write_all(&[7; 1000]).await.unwrap();
+        server.stream.flush().await.unwrap();
+        drop(server);
+        let (output, _not_read) = tokio::io::duplex(1);
+        let ending = Ending { with_output: false, after_peer: AfterPeer::Forever };
+        let limit = Duration::from_millis(100);
+        let flow = Flow::default();
+        let pumped = pump(&mut client, tokio::io::repeat(7), output, ending, limit, &flow).await;
+        assert!(matches!(pumped, Err(Broken::Unsent(_))), "{pumped:?}");
+        assert_eq!(flow.received(), 1);
     }
 
     #[tokio::test]

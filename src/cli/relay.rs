@@ -89,7 +89,7 @@ impl Service for Host {
             let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
             let input = Watched::new(input, outer.peel.clone());
             let output = Watched::new(output, outer.peel.clone());
-            forward_both(&mut link, input, output, &flow).await
+            forward_both(&mut link, input, output, self.timeout, &flow).await
         };
         let result = stage.before_closing(served).await;
         match &result {
@@ -114,8 +114,9 @@ pub(crate) async fn forward_both(
     link: &mut Link<Session>,
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
+    limit: Duration,
     flow: &Flow,
 ) -> Result<(), Broken> {
     let ending = Ending { with_output: false, after_peer: AfterPeer::Forever };
-    pump(link, input, output, ending, Duration::MAX, flow).await
+    pump(link, input, output, ending, limit, flow).await
 }

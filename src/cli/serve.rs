@@ -6,7 +6,7 @@ use std::io;
 use clap::Args;
 use nested_tls::{Layer, Ports};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use super::config::ServerLayer;
 use super::console::{Console, To};
@@ -16,7 +16,7 @@ use super::link::Link;
 use super::net::{self, Endpoint};
 use super::operation::Operation;
 use super::options::{Inner, Outer, ServerOptions};
-use super::pump::{AfterPeer, Ending, Flow, pump};
+use super::pump::{AfterPeer, Ending, Flow, piece, pump};
 use super::report::{LayerReport, layers_json};
 use super::server::{Accepted, Service, run, tell_end};
 use super::watch::{Watch, WatchBoth};
@@ -157,33 +157,31 @@ pub(crate) async fn echo<M: Ports>(
     link: &mut Link<M>,
     mut heard: impl FnMut(&[u8]),
 ) -> Result<(), Broken> {
-    let mut buffer = vec![0; 64 * 1024];
     loop {
-        let n = match link.stream.read(&mut buffer).await {
-            Ok(n) => n,
+        let said = match piece(&mut link.stream).await {
+            Ok(said) => said,
             Err(error) => return Err(Broken::of(&mut link.stream, error)),
         };
-        let said = buffer.get(..n).unwrap_or_default();
-        heard(said);
+        heard(&said);
         let answered = match said.is_empty() {
             true => return link.stream.close_write().await.map_err(Broken::unsent),
-            false => link.stream.write_all(said).await,
+            false => link.stream.write_all(&said).await,
         };
         let answered = match answered {
             Ok(()) => link.stream.flush().await,
             broken => broken,
         };
         if let Err(error) = answered {
-            return Err(last_word(link, &mut buffer, error).await);
+            return Err(last_word(link, error).await);
         }
     }
 }
 
 /// Why the peer takes no more: what it said before it hung up tells more than that it did.
-async fn last_word<M: Ports>(link: &mut Link<M>, buffer: &mut [u8], error: io::Error) -> Broken {
+async fn last_word<M: Ports>(link: &mut Link<M>, error: io::Error) -> Broken {
     loop {
-        match link.stream.read(buffer).await {
-            Ok(0) => return Broken::unsent(error),
+        match piece(&mut link.stream).await {
+            Ok(said) if said.is_empty() => return Broken::unsent(error),
             Ok(_) => {}
             Err(error) => return Broken::of(&mut link.stream, error),
         }

@@ -142,7 +142,7 @@ impl Cluster {
             let (mut to_hsm, mut from_hsm) = (Vec::new(), Vec::new());
             let input = Watched::new(input, &mut from_hsm);
             let output = Watched::new(output, &mut to_hsm);
-            let result = forward_both(&mut link, input, output, &Flow::default()).await;
+            let result = forward_both(&mut link, input, output, LIMIT, &Flow::default()).await;
             link.finish().await;
             result.map_err(explain)?;
             Ok(Seen { client, to_hsm, from_hsm })

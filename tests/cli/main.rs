@@ -11,6 +11,8 @@ mod diagnosis;
 mod doctor;
 mod endurance;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod load;
 mod openssl;
 #[cfg(unix)]
 mod operating;

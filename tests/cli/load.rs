@@ -35,6 +35,8 @@ struct Size {
     busy: usize,
     /// How much each of them sends, and gets back.
     bytes: usize,
+    /// Seconds that a handshake may take; so long the half-open ones stay.
+    handshake: &'static str,
     /// Measurements without the crowd and with it, alternating.
     rounds: usize,
     /// How long the whole goes on after that.
@@ -52,19 +54,34 @@ impl Size {
     fn chosen() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         match std::env::var("NESTED_TLS_LOAD").as_deref() {
-            Ok("full") => {
-                Self { held: 2000, each: 100, busy: 8, bytes: 4 << 20, rounds: 5, soak: None }
-            }
+            Ok("full") => Self {
+                held: 2000,
+                each: 100,
+                busy: 8,
+                bytes: 4 << 20,
+                handshake: "10",
+                rounds: 5,
+                soak: None,
+            },
             Ok("soak") => Self {
                 held: 300,
                 each: 30,
                 busy: 8,
                 bytes: 1 << 20,
+                handshake: "10",
                 rounds: 3,
                 soak: Some(Soak { early: minutes(2), late: minutes(10) }),
             },
             Ok(other) => panic!("NESTED_TLS_LOAD is full or soak, not {other}"),
-            Err(_) => Self { held: 40, each: 4, busy: 4, bytes: 128 << 10, rounds: 3, soak: None },
+            Err(_) => Self {
+                held: 40,
+                each: 4,
+                busy: 4,
+                bytes: 128 << 10,
+                handshake: "2",
+                rounds: 3,
+                soak: None,
+            },
         }
     }
 
@@ -72,9 +89,6 @@ impl Size {
         self.held + self.each * MANNERS.len()
     }
 }
-
-/// How long a handshake may take, of those that the crowd leaves half-open.
-const HANDSHAKE: &str = "4";
 
 #[test]
 fn a_host_bears_the_load() {
@@ -101,7 +115,7 @@ fn bears_the_load(name: &str, each: usize, start: impl FnOnce(&[&str]) -> Server
         "{descriptors} descriptors are too few: see ulimit -Hn"
     );
 
-    let mut server = start(&["--timeout", HANDSHAKE]);
+    let mut server = start(&["--timeout", size.handshake]);
     let fresh = Figures::of(&server.child);
     let told = listen(server.child.stderr.take().unwrap());
     let client = Client::new(&server.address);

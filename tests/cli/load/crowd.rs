@@ -51,7 +51,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// `each` clients of every manner. Gives it back when every manner was shown that often.
+    /// `each` clients of every manner. Gives it back when every manner was shown.
     pub(super) fn gather(client: &Client, each: usize) -> Self {
         let (dismiss, dismissed) = oneshot::channel::<()>();
         let shown = Arc::new([const { AtomicUsize::new(0) }; MANNERS.len()]);
@@ -79,7 +79,9 @@ impl Crowd {
         });
         let crowd = Self { dismiss, thread, shown };
         super::wait_for("every manner to be shown", || {
-            crowd.shown().iter().all(|times| *times >= each)
+            // Those that stay are all there; the others come and go, and some give up.
+            let shown = crowd.shown();
+            shown[..2].iter().all(|times| *times >= each) && shown.iter().all(|times| *times > 0)
         });
         crowd
     }

@@ -6,7 +6,7 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::files::words;
@@ -64,11 +64,6 @@ impl Console {
         }
     }
 
-    /// Something that an operator should know, and that ends nothing.
-    pub(crate) fn warn(self, text: &str) {
-        self.tell(To::Stderr, || format!("warning: {text}"), || json!({ "warning": text }));
-    }
-
     /// A line for people, or an object for programs.
     pub(crate) fn tell(self, to: To, text: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
         if self.quiet && to == To::Stderr {
@@ -78,20 +73,11 @@ impl Console {
         let _ = self.line(to, &text);
     }
 
-    /// A failure, on standard error; `about` says what it happened to where there are several.
-    pub(crate) fn fail(self, failure: &Failure, about: Option<u64>) {
-        let text = if self.json {
-            let mut value = failure.to_json();
-            if let (Some(connection), Some(object)) = (about, value.as_object_mut()) {
-                object.insert("connection".into(), json!(connection));
-            }
-            value.to_string()
-        } else {
-            let head = match about {
-                Some(connection) => format!("[{connection}] error:"),
-                None => String::from("error:"),
-            };
-            format!("{} {failure}", self.red(To::Stderr, &head))
+    /// A failure, on standard error.
+    pub(crate) fn fail(self, failure: &Failure) {
+        let text = match self.json {
+            true => failure.to_json().to_string(),
+            false => format!("{} {failure}", self.red(To::Stderr, "error:")),
         };
         let _ = self.line(To::Stderr, &text);
     }

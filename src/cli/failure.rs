@@ -165,6 +165,13 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What is wrong with the options, in one sentence.
+pub(crate) fn of_options(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let reason = text.split("\n\n").next().unwrap_or_default();
+    reason.trim_start_matches("error: ").replace("\n  ", " ")
+}
+
 /// What a peer sent must not reach the terminal as control sequences.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::console::Console;
+use super::log::Log;
 
 /// Lets connections in.
 #[derive(Debug)]
@@ -30,11 +30,16 @@ impl Gate {
         }
     }
 
+    /// The most connections at once.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.size
+    }
+
     /// Waits for a place.
-    pub(crate) async fn enter(&self, console: Console) -> Place {
+    pub(crate) async fn enter(&self, log: Log) -> Place {
         Place {
-            _connection: self.connections.take(console).await,
-            handshake: self.handshakes.take(console).await,
+            _connection: self.connections.take(log).await,
+            handshake: self.handshakes.take(log).await,
         }
     }
 }
@@ -54,7 +59,7 @@ impl Limit {
         Self { of, size, free, told: AtomicBool::new(false) }
     }
 
-    async fn take(&self, console: Console) -> Option<OwnedSemaphorePermit> {
+    async fn take(&self, log: Log) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
             if self.free.available_permits() >= self.size / 2 {
                 self.told.store(false, Ordering::Relaxed);
@@ -63,7 +68,10 @@ impl Limit {
         }
         if !self.told.swap(true, Ordering::Relaxed) {
             let Self { of, size, .. } = self;
-            console.warn(&format!("the limit of {of} ({size}) is reached: more wait their turn"));
+            log.warn(
+                "limit",
+                &format!("the limit of {of} ({size}) is reached: more wait their turn"),
+            );
         }
         // It is never closed.
         self.free.clone().acquire_owned().await.ok()
@@ -75,13 +83,14 @@ mod tests {
     use core::pin::pin;
 
     use super::*;
+    use crate::log::LogFormat;
 
     #[tokio::test]
     async fn who_comes_beyond_a_limit_waits() {
-        let console = Console { json: false, quiet: true };
+        let log = Log::new(false, LogFormat::Text);
         let gate = Gate::new(2, 1);
-        let mut first = gate.enter(console).await;
-        let mut second = pin!(gate.enter(console));
+        let mut first = gate.enter(log).await;
+        let mut second = pin!(gate.enter(log));
         tokio::select! {
             biased;
             _ = &mut second => unreachable!("two handshakes at once"),
@@ -90,7 +99,7 @@ mod tests {
         first.handshake = None;
         let mut second = second.await;
         second.handshake = None;
-        let mut third = pin!(gate.enter(console));
+        let mut third = pin!(gate.enter(log));
         tokio::select! {
             biased;
             _ = &mut third => unreachable!("three connections at once"),

@@ -77,7 +77,7 @@ impl Inspect {
         }
         let last = failures.pop();
         for failure in failures {
-            console.fail(&failure, None);
+            console.fail(&failure);
         }
         last.map_or(Ok(()), Err)
     }

@@ -38,6 +38,15 @@ pub(crate) struct Times {
     pub(crate) inner: Option<Duration>,
 }
 
+impl Times {
+    pub(crate) fn of(self, layer: Layer) -> Option<Duration> {
+        match layer {
+            Layer::Outer => self.outer,
+            Layer::Inner => self.inner,
+        }
+    }
+}
+
 impl Link<Both> {
     /// Both layers on one connection.
     pub(crate) fn nested(outer: &Setup, inner: &Setup, tcp: TcpStream) -> Result<Self, Broken> {

@@ -14,6 +14,8 @@ mod gate;
 mod inspect;
 mod keylog;
 mod link;
+mod log;
+mod metrics;
 mod net;
 mod operation;
 mod options;
@@ -24,8 +26,10 @@ mod provider;
 mod pump;
 mod relay;
 mod report;
+mod scrape;
 mod serve;
 mod server;
+mod settings;
 mod trace;
 mod tunnel;
 mod verify_hsm;
@@ -74,11 +78,8 @@ fn main() -> ExitCode {
     let Arguments { json, provider, command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && env::args_os().any(|argument| argument == "--json") => {
-            let text = error.to_string();
-            let reason = text.split("\n\n").next().unwrap_or_default();
-            let reason = reason.trim_start_matches("error: ").replace("\n  ", " ");
-            let failure = Failure::usage(reason, "see --help");
-            Console { json: true, quiet: false }.fail(&failure, None);
+            let failure = Failure::usage(failure::of_options(&error), "see --help");
+            Console { json: true, quiet: false }.fail(&failure);
             return failure.status().into();
         }
         Err(error) => error.exit(),
@@ -88,7 +89,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            Console { json, quiet: false }.fail(&failure, None);
+            Console { json, quiet: false }.fail(&failure);
             failure.status().into()
         }
     }

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use clap::{Args, value_parser};
 
-use super::console::Console;
 use super::gate::Gate;
-use super::net;
+use super::log::{Log, LogFormat};
+use super::net::{self, Endpoint};
 
 /// As many connections as anybody needs who does not say so.
 const CONNECTIONS: u32 = 4096;
@@ -34,23 +34,37 @@ pub(crate) struct Operation {
     /// Nothing more is accepted meanwhile. A second signal ends the program at once. The exit status is 0.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = net::seconds_or_none)]
     pub(crate) drain: Duration,
+    /// Serve counters for Prometheus at http://ADDR/metrics; port 0 takes a free one
+    ///
+    /// There is no TLS there, and no secret: keep it to addresses that only the operator reaches.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<Endpoint>,
+    /// How to write the log on standard error; --json implies json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
 }
 
 impl Default for Operation {
     fn default() -> Self {
-        Self { max_connections: None, max_handshakes: 512, drain: Duration::from_secs(5) }
+        Self {
+            max_connections: None,
+            max_handshakes: 512,
+            drain: Duration::from_secs(5),
+            metrics: None,
+            log_format: LogFormat::Text,
+        }
     }
 }
 
 impl Operation {
     /// The gate for connections that need `descriptors` each: no more of them than the system has descriptors for, because
     /// a connection in the listen queue is better off than one that fails half-way.
-    pub(crate) fn gate(&self, descriptors: u64, console: Console) -> Gate {
+    pub(crate) fn gate(&self, descriptors: u64, log: Log) -> Gate {
         let room = open_files()
             .map_or(u64::MAX, |files| (files.saturating_sub(RESERVE) / descriptors).max(1));
         let wanted = u64::from(self.max_connections.unwrap_or(CONNECTIONS));
         if self.max_connections.is_some() && wanted > room {
-            console.warn(&format!(
+            log.warn("limit", &format!(
                 "the limit on open files allows {room} connections at once, not {wanted}: raise it (ulimit -n)"
             ));
         }

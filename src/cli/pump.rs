@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Poll, ready};
 use core::time::Duration;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use nested_tls::Ports;
@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::diagnosis::{Broken, is_hang_up};
 use super::link::Link;
+use super::metrics::Metrics;
 use super::wire::Wire;
 
 /// How much is moved at a time.
@@ -52,9 +53,16 @@ pub(crate) struct Flow {
     received: AtomicU64,
     /// Something was taken from the input that has not been sent.
     in_hand: AtomicBool,
+    /// Where a server counts that of all connections.
+    all: Option<Arc<Metrics>>,
 }
 
 impl Flow {
+    /// A flow that counts for `all`, too.
+    pub(crate) fn of(all: Arc<Metrics>) -> Self {
+        Self { all: Some(all), ..Self::default() }
+    }
+
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -64,11 +72,15 @@ impl Flow {
     }
 
     pub(crate) fn count_sent(&self, n: usize) {
-        self.sent.fetch_add(n as u64, Ordering::Relaxed);
+        for count in [Some(&self.sent), self.all.as_ref().map(|all| &all.sent)] {
+            count.map(|count| count.fetch_add(n as u64, Ordering::Relaxed));
+        }
     }
 
     pub(crate) fn count_received(&self, n: usize) {
-        self.received.fetch_add(n as u64, Ordering::Relaxed);
+        for count in [Some(&self.received), self.all.as_ref().map(|all| &all.received)] {
+            count.map(|count| count.fetch_add(n as u64, Ordering::Relaxed));
+        }
     }
 
     fn in_hand(&self) -> bool {

@@ -1,37 +1,40 @@
 //! `relay`: the host, which terminates the outer layer and forwards what it can't read.
 
 use core::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nested_tls::{Layer, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::config::ServerLayer;
-use super::console::Console;
 use super::diagnosis::Broken;
 use super::failure::Failure;
 use super::link::Link;
+use super::log::Log;
 use super::net::{self, Endpoint};
 use super::operation::Operation;
 use super::options::{Outer, ServerOptions};
 use super::pump::{AfterPeer, Ending, Flow, pump};
 use super::report::LayerReport;
-use super::serve::tell_begin;
-use super::server::{Accepted, Service, run, tell_end};
+use super::server::{Accepted, Command, Service, run};
 use super::watch::{Watch, WatchOptions};
 use super::wire::Watched;
 
 /// Be the host: terminate the outer layer, forward the inner one untouched.
 ///
 /// Prints `listening on ADDR` first. The end of either direction is passed on as such.
-#[derive(Debug, Args)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Relay {
+    /// Take the options from this TOML file, which may have many listeners; see the examples
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
-    listen: Endpoint,
+    #[arg(long, value_name = "ADDR", required_unless_present = "config")]
+    listen: Option<Endpoint>,
     /// Where the inner layer is terminated
-    #[arg(long, value_name = "ADDR")]
-    forward: Endpoint,
+    #[arg(long, value_name = "ADDR", required_unless_present = "config")]
+    forward: Option<Endpoint>,
     /// Serve one connection, and exit with its status
     #[arg(long)]
     once: bool,
@@ -47,44 +50,77 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
-        let watch = self.watch.open("relay")?;
-        watch.secrets(Layer::Outer, &mut self.outer.0.common);
-        let console = Console { json, quiet: false };
-        let host = Host {
-            outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
-            forward: self.forward,
-            timeout: self.timeout,
-            watch,
-            console,
-        };
-        run(host, &self.listen, self.once, &self.operation, console).await
+    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+        run(self, json).await
     }
 }
 
-struct Host {
+impl Command for Relay {
+    const NAME: &'static str = "relay";
+    type Watch = WatchOptions;
+    type Service = Host;
+
+    fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    fn listen(&self) -> Option<&Endpoint> {
+        self.listen.as_ref()
+    }
+
+    fn once(&self) -> bool {
+        self.once
+    }
+
+    fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    fn watch(&self) -> &WatchOptions {
+        &self.watch
+    }
+
+    fn open(&self) -> Result<Watch, Failure> {
+        self.watch.open(Self::NAME)
+    }
+
+    fn load(mut self, watch: Watch, log: Log) -> Result<Host, Failure> {
+        watch.secrets(Layer::Outer, &mut self.outer.0.common);
+        let missing = || Failure::usage("nothing says where to forward to", "give --forward");
+        Ok(Host {
+            outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
+            forward: self.forward.ok_or_else(missing)?,
+            timeout: self.timeout,
+            watch,
+            log,
+        })
+    }
+}
+
+pub(crate) struct Host {
     outer: ServerLayer,
     forward: Endpoint,
     timeout: Duration,
     watch: Watch,
-    console: Console,
+    log: Log,
 }
 
 impl Service for Host {
     const DESCRIPTORS: u64 = 2;
 
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
-        let Accepted { number, tcp, peer, handshake, stage } = accepted;
+        let Accepted { number, tcp, peer, handshake, stage, metrics } = accepted;
         let [outer] = self.watch.connection(number, &tcp, [self.outer.setup()?], false);
         let setups = [&outer];
         let mut link = Link::single(&outer, tcp).map_err(|broken| broken.explain(&setups))?;
-        let flow = Flow::default();
+        let flow = Flow::of(metrics.clone());
         let served = async {
             let shaken = link.handshake(self.timeout).await;
             drop(handshake);
+            metrics.handshakes(&[Layer::Outer], link.times, &shaken);
             shaken?;
             let layer = LayerReport::new(link.machine(), &outer, link.times.outer);
-            tell_begin(self.console, number, &peer, &[layer]);
+            self.log.established(number, &peer, &[layer]);
             let forward = net::connect(&self.forward, self.timeout).await;
             let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
             let input = Watched::new(input, outer.peel.clone());
@@ -104,7 +140,7 @@ impl Service for Host {
             }
             .explain(&setups));
         }
-        tell_end(self.console, number, flow.sent(), flow.received());
+        self.log.ended(number, flow.sent(), flow.received());
         Ok(())
     }
 }

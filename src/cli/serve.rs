@@ -2,34 +2,37 @@
 
 use core::time::Duration;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nested_tls::{Layer, Ports};
-use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use super::config::ServerLayer;
-use super::console::{Console, To};
 use super::diagnosis::Broken;
 use super::failure::Failure;
 use super::link::Link;
+use super::log::Log;
 use super::net::{self, Endpoint};
 use super::operation::Operation;
 use super::options::{Inner, Outer, ServerOptions};
 use super::pump::{AfterPeer, Ending, Flow, piece, pump};
-use super::report::{LayerReport, layers_json};
-use super::server::{Accepted, Service, run, tell_end};
+use super::report::LayerReport;
+use super::server::{Accepted, Command, Service, run};
 use super::watch::{Watch, WatchBoth};
 
 /// Terminate both layers here.
 ///
 /// Prints `listening on ADDR` first. With --echo each client gets back what it sends; with --once alone the one connection
 /// is joined to standard input and output; else what clients send is read and dropped.
-#[derive(Debug, Args)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
+    /// Take the options from this TOML file, which may have many listeners; see the examples
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
-    listen: Endpoint,
+    #[arg(long, value_name = "ADDR", required_unless_present = "config")]
+    listen: Option<Endpoint>,
     /// Answer with what comes
     #[arg(long)]
     echo: bool,
@@ -53,7 +56,8 @@ impl Serve {
     /// An echo on both layers.
     pub(crate) fn echo(listen: Endpoint, outer: ServerOptions, inner: ServerOptions) -> Self {
         Self {
-            listen,
+            config: None,
+            listen: Some(listen),
             echo: true,
             once: false,
             timeout: Duration::from_secs(10),
@@ -64,12 +68,44 @@ impl Serve {
         }
     }
 
-    pub(crate) async fn run(mut self, json: bool) -> Result<(), Failure> {
-        let watch = self.watch.open("serve")?;
+    pub(crate) async fn run(self, json: bool) -> Result<(), Failure> {
+        run(self, json).await
+    }
+}
+
+impl Command for Serve {
+    const NAME: &'static str = "serve";
+    type Watch = WatchBoth;
+    type Service = Server;
+
+    fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    fn listen(&self) -> Option<&Endpoint> {
+        self.listen.as_ref()
+    }
+
+    fn once(&self) -> bool {
+        self.once
+    }
+
+    fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    fn watch(&self) -> &WatchBoth {
+        &self.watch
+    }
+
+    fn open(&self) -> Result<Watch, Failure> {
+        self.watch.open(Self::NAME)
+    }
+
+    fn load(mut self, watch: Watch, log: Log) -> Result<Server, Failure> {
         watch.secrets(Layer::Outer, &mut self.outer.0.common);
         watch.secrets(Layer::Inner, &mut self.inner.0.common);
-        let console = Console { json, quiet: false };
-        let server = Server {
+        Ok(Server {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
             inner: ServerLayer::load(Layer::Inner, self.inner.0)?,
             answer: match (self.echo, self.once) {
@@ -79,9 +115,8 @@ impl Serve {
             },
             timeout: self.timeout,
             watch,
-            console,
-        };
-        run(server, &self.listen, self.once, &self.operation, console).await
+            log,
+        })
     }
 }
 
@@ -92,31 +127,32 @@ enum Answer {
     Nothing,
 }
 
-struct Server {
+pub(crate) struct Server {
     outer: ServerLayer,
     inner: ServerLayer,
     answer: Answer,
     timeout: Duration,
     watch: Watch,
-    console: Console,
+    log: Log,
 }
 
 impl Service for Server {
     const DESCRIPTORS: u64 = 1;
 
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
-        let Accepted { number, tcp, peer, handshake, stage } = accepted;
+        let Accepted { number, tcp, peer, handshake, stage, metrics } = accepted;
         let setups = [self.outer.setup()?, self.inner.setup()?];
         let [outer, inner] = self.watch.connection(number, &tcp, setups, false);
         let setups = [&outer, &inner];
         let mut link =
             Link::nested(&outer, &inner, tcp).map_err(|broken| broken.explain(&setups))?;
-        let flow = Flow::default();
+        let flow = Flow::of(metrics.clone());
         let served = async {
             let shaken = link.handshake(self.timeout).await;
             drop(handshake);
+            metrics.handshakes(&[Layer::Outer, Layer::Inner], link.times, &shaken);
             shaken?;
-            tell_begin(self.console, number, &peer, &LayerReport::both(&link, &outer, &inner));
+            self.log.established(number, &peer, &LayerReport::both(&link, &outer, &inner));
             self.converse(&mut link, &flow).await
         };
         let result = stage.before_closing(served).await;
@@ -124,7 +160,7 @@ impl Service for Server {
         if let Some(Err(broken)) = result {
             return Err(broken.explain(&setups));
         }
-        tell_end(self.console, number, flow.sent(), flow.received());
+        self.log.ended(number, flow.sent(), flow.received());
         Ok(())
     }
 }
@@ -186,20 +222,4 @@ async fn last_word<M: Ports>(link: &mut Link<M>, error: io::Error) -> Broken {
             Err(error) => return Broken::of(&mut link.stream, error),
         }
     }
-}
-
-/// Says who came.
-pub(crate) fn tell_begin(console: Console, number: u64, peer: &str, layers: &[LayerReport]) {
-    console.tell(
-        To::Stderr,
-        || {
-            let mut text = format!("[{number}] {peer}");
-            for layer in layers {
-                let who = layer.peer().unwrap_or_else(|| "anonymous".into());
-                text.push_str(&format!("; {}, {who}", layer.title()));
-            }
-            text
-        },
-        || json!({ "connection": number, "peer": peer, "layers": layers_json(layers) }),
-    );
 }

@@ -4,9 +4,9 @@ use core::pin::pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -15,8 +15,13 @@ use super::console::{Console, To};
 use super::failure::{Failure, Status};
 use super::files::words;
 use super::gate::{Gate, Place};
+use super::log::Log;
+use super::metrics::Metrics;
 use super::net::{Endpoint, listen, prepare, shown};
 use super::operation::Operation;
+use super::scrape;
+use super::settings;
+use super::watch::Watch;
 
 /// How long to wait when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,6 +36,7 @@ pub(crate) struct Accepted {
     /// To be dropped when the handshakes are over.
     pub(crate) handshake: Option<OwnedSemaphorePermit>,
     pub(crate) stage: Stage,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What is done with each connection.
@@ -72,50 +78,186 @@ impl Stage {
     }
 }
 
+/// A command that serves.
+pub(crate) trait Command: clap::Args + Clone + Send + 'static {
+    const NAME: &'static str;
+    type Watch: clap::Args + Clone + Send + PartialEq;
+    type Service: Service;
+
+    /// The file that has the options instead.
+    fn config(&self) -> Option<&Path>;
+    fn listen(&self) -> Option<&Endpoint>;
+    fn once(&self) -> bool;
+    fn operation(&self) -> &Operation;
+    fn watch(&self) -> &Self::Watch;
+
+    /// Opens the files that are written.
+    fn open(&self) -> Result<Watch, Failure>;
+
+    /// Reads the files that the options name.
+    fn load(self, watch: Watch, log: Log) -> Result<Self::Service, Failure>;
+}
+
 /// Serves until a signal comes, or one connection if `once`.
-pub(crate) async fn run<S: Service>(
-    service: S,
-    at: &Endpoint,
-    once: bool,
-    operation: &Operation,
-    console: Console,
-) -> Result<(), Failure> {
-    let listener = listen(at).await?;
+pub(crate) async fn run<C: Command>(command: C, json: bool) -> Result<(), Failure> {
+    let console = Console { json, quiet: false };
+    let once = command.once();
+    let commands = commands_of(&command)?;
+    // What is not of one listener is the same in all of them.
+    let (operation, watch) = match commands.first() {
+        Some(first) => (first.operation().clone(), first.open()?),
+        None => Default::default(),
+    };
+    let log = Log::new(json, operation.log_format);
+    let mut doors = Vec::new();
+    for command in &commands {
+        let at = listens(command)?;
+        let service = command.clone().load(watch.clone(), log)?;
+        doors.push(Door { listener: listen(at).await?, service: Slot::new(service) });
+    }
+    let scraped = match &operation.metrics {
+        Some(at) => Some(listen(at).await?),
+        None => None,
+    };
     // Before anybody can know that we listen, and send one.
     let mut signals = Signals::new().map_err(|error| {
         let reason = format!("can't wait for signals: {}", words(&error));
         Failure::new(Status::Transport, reason, "see the limits of this process")
     })?;
-    let address = shown(listener.local_addr());
-    // A reader that has gone already wants no server.
-    if console.line(To::Stdout, &format!("listening on {address}")).is_err() {
-        return Ok(());
+    let addresses = doors.iter().map(|door| ("listening", &door.listener));
+    for (what, listener) in addresses.chain(scraped.iter().map(|scraped| ("metrics", scraped))) {
+        // A reader that has gone already wants no server.
+        let line = format!("{what} on {}", shown(listener.local_addr()));
+        if console.line(To::Stdout, &line).is_err() {
+            return Ok(());
+        }
     }
     let (progress, stage) = watch::channel(Progress::Serving);
     let hall = Arc::new(Hall {
-        gate: operation.gate(S::DESCRIPTORS, console),
+        gate: operation.gate(C::Service::DESCRIPTORS, log),
         last_number: AtomicU64::new(0),
+        metrics: Arc::default(),
         stage: Stage(stage),
-        console,
+        log,
     });
-    // Dropped with this future, and the connections with it.
-    let mut doors = JoinSet::new();
-    doors.spawn(attend(hall.clone(), listener, Arc::new(service), once));
-    tokio::select! {
-        result = all(&mut doors) => return result,
-        () = signals.recv() => {}
+    // All of them are dropped with this future, and the connections with them.
+    let mut scrapers = JoinSet::new();
+    if let Some(listener) = scraped {
+        let hall = hall.clone();
+        scrapers.spawn(scrape::serve(listener, move || hall.metrics.text(hall.gate.connections())));
     }
+    let slots: Vec<_> = doors.iter().map(|door| door.service.clone()).collect();
+    let mut attendants = JoinSet::new();
+    for door in doors {
+        attendants.spawn(attend(hall.clone(), door, once));
+    }
+    loop {
+        tokio::select! {
+            result = all(&mut attendants) => return result,
+            signal = signals.recv() => match signal {
+                Signal::End => break,
+                Signal::Reload => {
+                    let reloaded = reload(command.clone(), commands.clone(), &slots, watch.clone(), log).await;
+                    hall.metrics.reload(reloaded.is_ok());
+                    match reloaded {
+                        Ok(()) => log.notice("reloaded", "reloaded: new connections get what the files say now"),
+                        Err(failure) => log.not_reloaded(&failure),
+                    }
+                }
+            },
+        }
+    }
+    let tell = |event, what: &str| match hall.metrics.current() {
+        0 => {}
+        open => log.notice(event, &format!("{open} connections are open: {what}")),
+    };
     let _ = progress.send(Progress::Draining);
+    tell("draining", &format!("they have {} s to end", operation.drain.as_secs_f64()));
     tokio::select! {
-        result = all(&mut doors) => return result,
-        () = signals.recv() => return Ok(()),
+        result = all(&mut attendants) => return result,
+        () = signals.end() => return Ok(()),
         () = tokio::time::sleep(operation.drain) => {}
     }
+    tell("closing", "they are closed now");
     let _ = progress.send(Progress::Closing);
     tokio::select! {
-        result = all(&mut doors) => result,
-        () = signals.recv() => Ok(()),
+        result = all(&mut attendants) => result,
+        () = signals.end() => Ok(()),
     }
+}
+
+/// One command for each listener.
+fn commands_of<C: Command>(command: &C) -> Result<Vec<C>, Failure> {
+    match command.config() {
+        Some(path) => settings::read(path),
+        None => Ok(vec![command.clone()]),
+    }
+}
+
+fn listens(command: &impl Command) -> Result<&Endpoint, Failure> {
+    let missing = || Failure::usage("nothing says where to listen", "give --listen");
+    command.listen().ok_or_else(missing)
+}
+
+/// Reads everything again, and takes it over if all of it is in order. Connections that are there stay as they are.
+async fn reload<C: Command>(
+    command: C,
+    old: Vec<C>,
+    slots: &[Slot<C::Service>],
+    watch: Watch,
+    log: Log,
+) -> Result<(), Failure> {
+    // Files may be slow, and connections shall not wait for them.
+    let read = tokio::task::spawn_blocking(move || {
+        let new = commands_of(&command)?;
+        let fixed = |commands: &[C]| -> Vec<_> {
+            let fixed =
+                |one: &C| (one.listen().cloned(), one.operation().clone(), one.watch().clone());
+            commands.iter().map(fixed).collect()
+        };
+        if fixed(&new) != fixed(&old) {
+            let reason =
+                "listeners, limits, metrics, logs and traces can't change while the server runs";
+            return Err(Failure::usage(reason, "start it anew"));
+        }
+        new.into_iter()
+            .map(|command| command.load(watch.clone(), log))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let services = read.await.map_err(|error| broken_off(&error))??;
+    for (slot, service) in slots.iter().zip(services) {
+        slot.put(service);
+    }
+    Ok(())
+}
+
+/// A service that another one can take the place of.
+struct Slot<S>(Arc<Mutex<Arc<S>>>);
+
+impl<S> Clone for Slot<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S> Slot<S> {
+    fn new(service: S) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(service))))
+    }
+
+    fn get(&self) -> Arc<S> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put(&self, service: S) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(service);
+    }
+}
+
+/// Where connections come in, and what is done with them.
+struct Door<S> {
+    listener: TcpListener,
+    service: Slot<S>,
 }
 
 /// Waits for all tasks; the first failure is that of all.
@@ -134,17 +276,14 @@ fn broken_off(error: &JoinError) -> Failure {
 struct Hall {
     gate: Gate,
     last_number: AtomicU64,
+    metrics: Arc<Metrics>,
     stage: Stage,
-    console: Console,
+    log: Log,
 }
 
 /// Serves the connections of one listener: until draining begins, then those that are there, or one if `once`.
-async fn attend<S: Service>(
-    hall: Arc<Hall>,
-    listener: TcpListener,
-    service: Arc<S>,
-    once: bool,
-) -> Result<(), Failure> {
+async fn attend<S: Service>(hall: Arc<Hall>, door: Door<S>, once: bool) -> Result<(), Failure> {
+    let Door { listener, service } = door;
     let mut connections = JoinSet::new();
     loop {
         let accepted = {
@@ -158,20 +297,22 @@ async fn attend<S: Service>(
             }
         };
         let Some((accepted, place)) = accepted else { break };
+        let (log, number) = (hall.log, accepted.number);
+        let (hall, service) = (hall.clone(), service.get());
+        let serve = async move {
+            let served = service.serve(accepted).await;
+            drop(place);
+            hall.metrics.end();
+            served.inspect_err(|failure| hall.metrics.fail(failure.status()))
+        };
         if once {
             drop(listener);
-            let result = service.serve(accepted).await;
-            drop(place);
-            return result;
+            return serve.await;
         }
-        let service = service.clone();
-        let console = hall.console;
         connections.spawn(async move {
-            let number = accepted.number;
-            if let Err(failure) = service.serve(accepted).await {
-                console.fail(&failure, Some(number));
+            if let Err(failure) = serve.await {
+                log.failed(number, &failure);
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -188,7 +329,8 @@ impl Hall {
                 Ok(accepted) => break accepted,
                 Err(error) => {
                     if !told {
-                        self.console.warn(&format!("can't accept a connection: {}", words(&error)));
+                        let reason = format!("can't accept a connection: {}", words(&error));
+                        self.log.warn("accept", &reason);
                     }
                     told = true;
                     tokio::time::sleep(PAUSE).await;
@@ -196,20 +338,30 @@ impl Hall {
             }
         };
         prepare(&tcp);
-        let mut place = self.gate.enter(self.console).await;
+        let mut place = self.gate.enter(self.log).await;
+        self.metrics.accept();
         let accepted = Accepted {
             number: self.last_number.fetch_add(1, Ordering::Relaxed) + 1,
             tcp,
             peer: peer.to_string(),
             handshake: place.handshake.take(),
             stage: self.stage.clone(),
+            metrics: self.metrics.clone(),
         };
         (accepted, place)
     }
 }
 
-/// The ways in which the program is asked to end.
+/// What a signal asks for.
+enum Signal {
+    Reload,
+    End,
+}
+
+/// The ways in which the program is asked for something.
 struct Signals {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -221,15 +373,17 @@ impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn recv(&mut self) {
+    async fn recv(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::End,
+            _ = self.interrupt.recv() => Signal::End,
         }
     }
 }
@@ -240,18 +394,17 @@ impl Signals {
         Ok(Self {})
     }
 
-    async fn recv(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            core::future::pending::<()>().await;
+    async fn recv(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::End,
+            Err(_) => core::future::pending().await,
         }
     }
 }
 
-/// Says how a connection ended well.
-pub(crate) fn tell_end(console: Console, number: u64, sent: u64, received: u64) {
-    console.tell(
-        To::Stderr,
-        || format!("[{number}] ended: {received} bytes received, {sent} sent"),
-        || json!({ "connection": number, "received": received, "sent": sent }),
-    );
+impl Signals {
+    /// Waits until the program is asked to end.
+    async fn end(&mut self) {
+        while !matches!(self.recv().await, Signal::End) {}
+    }
 }

@@ -19,7 +19,7 @@ use super::pcap::{Capture, Conversation, Peel};
 use super::trace::{TraceFile, Traced};
 
 /// The options.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WatchOptions {
     /// Append the secrets of the layers that end here to this file, for Wireshark
     #[arg(long, value_name = "FILE")]
@@ -33,7 +33,7 @@ pub(crate) struct WatchOptions {
 }
 
 /// The options where both layers end.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WatchBoth {
     #[command(flatten)]
     watch: WatchOptions,

@@ -13,10 +13,13 @@ mod endurance;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod load;
+mod metrics;
 mod openssl;
 #[cfg(unix)]
 mod operating;
 mod providers;
+#[cfg(unix)]
+mod settings;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod traces;

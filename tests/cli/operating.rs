@@ -1,5 +1,6 @@
-//! Running a server: its limits, and how it ends.
+//! Running a server: its limits, new certificates, and how it ends.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::ChildStderr;
@@ -7,19 +8,22 @@ use std::thread;
 use std::time::Duration;
 
 use crate::endurance::{Hsm, interrupted, open, quiet_end, warm};
-use crate::support::{Server, client, echo_server, finish, relay, run, start};
+use crate::support::{
+    OUTER_CLIENT, OUTER_SERVER, Run, Server, client, directory, echo_server, files, finish, relay,
+    run, start,
+};
 
 /// What a server says on standard error, line by line.
-struct Said(BufReader<ChildStderr>);
+pub(crate) struct Said(BufReader<ChildStderr>);
 
 impl Said {
-    fn by(server: &mut Server) -> Self {
+    pub(crate) fn by(server: &mut Server) -> Self {
         Self(BufReader::new(server.child.stderr.take().unwrap()))
     }
 
     /// Reads to the next line that has `word`.
     #[track_caller]
-    fn wait_for(&mut self, word: &str) -> String {
+    pub(crate) fn wait_for(&mut self, word: &str) -> String {
         let mut all = String::new();
         loop {
             let begin = all.len();
@@ -54,7 +58,7 @@ fn connections_beyond_the_limit_wait_and_are_told_of_once() {
         warm(stdin, stdout);
     }
     let more = ["-q", "--timeout", "60"];
-    let waiting: Vec<_> = (0..3).map(|_| start(&client(&server.address, &more))).collect();
+    let mut waiting: Vec<_> = (0..3).map(|_| start(&client(&server.address, &more))).collect();
     assert!(said.wait_for("warning").contains("the limit of connections (2) is reached"));
     // Those inside are not disturbed.
     for (_, stdin, stdout) in &mut first {
@@ -64,8 +68,12 @@ fn connections_beyond_the_limit_wait_and_are_told_of_once() {
         drop(stdin);
         quiet_end(child);
     }
+    // Who comes first is not known.
+    for child in &mut waiting {
+        child.stdin.take().unwrap().write_all(b"late").unwrap();
+    }
     for child in waiting {
-        let run = finish(child, b"late");
+        let run = finish(child, b"");
         assert_eq!(run.ends(0, &[]).text(), "late");
     }
     server.signal("TERM");
@@ -164,4 +172,64 @@ fn a_second_signal_cuts_what_is_open() {
         assert!(server.child.wait().unwrap().success());
     });
     run.ends(6, &["inner TLS: cut short"]);
+}
+
+/// What a new client gets that takes nothing but `pin` for the inner server.
+fn meets(server: &Server, pin: &str) -> Run {
+    let mut arguments = vec!["connect", &server.address, "-q", "--inner-pin", pin];
+    arguments.extend(OUTER_CLIENT);
+    run(&arguments, b"new")
+}
+
+#[test]
+fn new_certificates_and_trust_are_taken_over_and_connections_go_on() {
+    let own = directory("reload");
+    let path = |name: &str| own.join(name).to_str().unwrap().to_owned();
+    let put = |name: &str, from: &str| fs::copy(files().join(from), own.join(name)).unwrap();
+    put("inner.crt", "hsm.crt");
+    put("inner.key", "hsm.key");
+    put("clients.crt", "customerCA.crt");
+    let (cert, key, clients) = (path("inner.crt"), path("inner.key"), path("clients.crt"));
+    let mut arguments = vec!["serve", "--echo", "--inner-cert", &cert, "--inner-key", &key];
+    arguments.extend(&OUTER_SERVER[..4]);
+    arguments.extend(["--outer-client-ca", &clients]);
+    let mut server = Server::start(&arguments);
+    let mut said = Said::by(&mut server);
+    assert_eq!(meets(&server, "hsm.crt").ends(0, &[]).text(), "new");
+    let (child, mut stdin, mut stdout) = open(&server.address, &[]);
+    warm(&mut stdin, &mut stdout);
+
+    put("inner.crt", "named.crt");
+    put("inner.key", "named.key");
+    // Nothing is looked at before the signal.
+    assert_eq!(meets(&server, "hsm.crt").ends(0, &[]).text(), "new");
+    server.signal("HUP");
+    said.wait_for("reloaded");
+    assert_eq!(meets(&server, "named.crt").ends(0, &[]).text(), "new");
+    meets(&server, "hsm.crt").ends(5, &["inner TLS"]);
+
+    // Half of a new configuration is worse than an old one.
+    for (name, from, reason) in [
+        ("inner.key", "hsm.key", "inner.key"),
+        ("inner.crt", "hsm.key", "inner.crt"),
+        ("clients.crt", "client.key", "clients.crt"),
+    ] {
+        let kept = fs::read(own.join(name)).unwrap();
+        put(name, from);
+        server.signal("HUP");
+        let line = said.wait_for("not reloaded");
+        assert!(line.contains(reason) && line.contains("the old configuration stays"), "{line}");
+        assert_eq!(meets(&server, "named.crt").ends(0, &[]).text(), "new");
+        fs::write(own.join(name), kept).unwrap();
+    }
+
+    put("clients.crt", "otherCA.crt");
+    server.signal("HUP");
+    said.wait_for("reloaded");
+    meets(&server, "named.crt").ends(4, &["outer TLS"]);
+    // Who was let in before stays.
+    warm(&mut stdin, &mut stdout);
+    drop(stdin);
+    quiet_end(child);
+    fs::remove_dir_all(own).unwrap();
 }

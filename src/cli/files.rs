@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use nested_tls::{Layer, identity};
+use zeroize::Zeroizing;
 
 use super::failure::{Failure, Status};
 use super::options::option;
@@ -23,7 +24,7 @@ pub(crate) struct Source<'a> {
 
 impl Source<'_> {
     /// The whole file.
-    pub(crate) fn read(self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn read(self) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let what = format!("the file of {}", option(self.layer, self.option));
         read(self.path, &what).map_err(|failure| failure.on(self.layer))
     }
@@ -40,14 +41,19 @@ impl Source<'_> {
     }
 }
 
-/// The whole of a file, which `what` names.
-pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+/// The whole of a file, which `what` names; it may be a key.
+pub(crate) fn read(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let refuse = |reason: String, remedy: &str| Err(Failure::usage(reason, remedy).at(path));
     if path.is_dir() {
         return refuse(format!("{what} is a directory"), "name a file");
     }
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = File::open(path).and_then(|file| {
+        // What grows leaves copies behind.
+        let len = file.metadata()?.len().min(LARGEST);
+        bytes.reserve_exact(usize::try_from(len).unwrap_or_default() + 1);
+        file.take(LARGEST).read_to_end(&mut bytes)
+    });
     match read {
         Ok(_) if bytes.len() as u64 == LARGEST => {
             refuse(format!("{what} has no end"), "name an ordinary file")

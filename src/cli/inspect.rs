@@ -12,6 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use rustls::pki_types::{PrivateKeyDer, UnixTime};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::console::{Console, To};
 use super::failure::{Failure, Status, printable};
@@ -32,6 +33,9 @@ pub(crate) struct Inspect {
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Form::Oneline)]
     nameopt: Form,
 }
+
+/// What a PEM block may be.
+const SHOWN: &str = "a PEM block CERTIFICATE, CERTIFICATE REQUEST or PRIVATE KEY";
 
 /// openssl's forms of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,7 +89,8 @@ impl Inspect {
 
 /// The files at a path with what they hold; what can't be read is added to `failures`.
 fn files(path: &Path, failures: &mut Vec<Failure>) -> Vec<(String, Vec<Item>)> {
-    let name = path.display().to_string();
+    let is_input = path.to_str() == Some("-");
+    let name = if is_input { "standard input".into() } else { path.display().to_string() };
     let mut refuse = |error: &identity::Error| {
         failures.push(Failure::unlayered(Status::Usage, error));
     };
@@ -105,20 +110,25 @@ fn files(path: &Path, failures: &mut Vec<Failure>) -> Vec<(String, Vec<Item>)> {
         });
         return entries.collect();
     }
-    let bytes = match path.to_str() {
-        Some("-") => standard_input(),
-        _ => read(path, "the file"),
-    };
+    let bytes = if is_input { standard_input() } else { read(path, "the file") };
     match bytes.map(|bytes| items(&bytes)) {
         Ok(Ok(items)) => return vec![(name, items)],
-        Ok(Err(error)) => refuse(&error.in_file(name)),
+        Ok(Err(error)) => {
+            let mut failure = Failure::unlayered(Status::Usage, &error).in_file(name);
+            if error.problem() == Problem::NoCertificate {
+                let remedy = "provide a certificate, a certificate request or a private key";
+                failure = failure.with_remedy(format!("{remedy}, in PEM or DER"));
+                failure = failure.compared(SHOWN, error.found());
+            }
+            failures.push(failure);
+        }
         Err(failure) => failures.push(failure),
     }
     Vec::new()
 }
 
-fn standard_input() -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+fn standard_input() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::new());
     std::io::stdin().read_to_end(&mut bytes).map(|_| bytes).map_err(|error| {
         let reason = format!("standard input can't be read: {}", words(&error));
         Failure::usage(reason, "check where it comes from")

@@ -8,7 +8,6 @@ use nested_tls::preamble::{HttpConnect, HttpConnectError};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::config::Setup;
 use super::diagnosis::Broken;
@@ -24,7 +23,7 @@ pub(crate) fn request(to: &Endpoint, auth: Option<&Path>) -> Result<HttpConnect,
     };
     let request = HttpConnect::new(&to.host, to.port).map_err(usage)?;
     let Some(path) = auth else { return Ok(request) };
-    let text = Zeroizing::new(files::read(path, "the file of --http-auth")?);
+    let text = files::read(path, "the file of --http-auth")?;
     core::str::from_utf8(&text)
         .ok()
         .and_then(|text| text.trim_end_matches(['\r', '\n']).split_once(':'))

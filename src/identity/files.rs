@@ -8,10 +8,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use zeroize::Zeroizing;
+
 use super::error::{Error, Problem};
 
 /// Reads a file of certificates, a key or a configuration; the error names it.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let file = path.display().to_string();
     let refuse =
         |found: String| Error::new(Problem::File, "a readable file", found).in_file(file.as_str());
@@ -24,7 +26,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
             "a device"
         })));
     }
-    let mut contents = Vec::new();
+    // What grows leaves copies behind.
+    let len = usize::try_from(metadata.len().min(MAX_SIZE)).unwrap_or_default();
+    let mut contents = Zeroizing::new(Vec::with_capacity(len + 1));
     let size = File::open(path)
         .and_then(|open| open.take(MAX_SIZE + 1).read_to_end(&mut contents))
         .map_err(|error| refuse(error.to_string()))?;

@@ -99,7 +99,7 @@ impl Broken {
                 format!("connection lost: {}", words(error)),
                 "see why the peer, or a firewall between, dropped the connection",
             ),
-            Self::Tunnel(error) => tunnel(error),
+            Self::Tunnel(error) => tunnel(error, setups),
             Self::Unreachable(failure) => failure.clone(),
             Self::Timeout(layer, limit) => Failure::new(
                 Status::of(*layer),
@@ -149,7 +149,7 @@ fn explain(error: &Error, setups: &[&Setup]) -> Failure {
 }
 
 /// The host's answer to CONNECT.
-fn tunnel(error: &HttpConnectError) -> Failure {
+fn tunnel(error: &HttpConnectError, setups: &[&Setup]) -> Failure {
     let remedy = match error {
         HttpConnectError::Refused { status: 407, .. } => {
             "give it a user and a password with --http-auth"
@@ -159,7 +159,23 @@ fn tunnel(error: &HttpConnectError) -> Failure {
         }
         _ => "check that this is the TLS port of an HTTP proxy",
     };
+    // nginx ends the handshake, and says 400 of a client certificate that is missing or refused; others say 403, or go.
+    let about_certificate = matches!(
+        error,
+        HttpConnectError::Answer(_)
+            | HttpConnectError::Refused { status: 400 | 403 | 495 | 496, .. }
+    );
+    let refusal =
+        about_certificate.then(|| silent_refusal(Phase::OuterHandshake, setups)).flatten();
+    let (remedy, file) = match refusal {
+        Some((refusal, file)) => (format!("{refusal}; else {remedy}"), file),
+        None => (remedy.into(), None),
+    };
     let failure = Failure::new(Status::Framing, error.to_string(), remedy);
+    let failure = match file {
+        Some(file) => failure.in_file(file),
+        None => failure,
+    };
     match error {
         HttpConnectError::Refused { status, .. } => {
             failure.compared("a 2xx answer to CONNECT", status.to_string())

@@ -7,15 +7,31 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use nested_tls::adapter::blocking::Stream;
+use nested_tls::identity::{Pin, Pinned};
 use nested_tls::{Direct, Limits, Role, Session};
-use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::NoClientAuth;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
 use crate::support::{OUTER_CLIENT, directory, files, run};
 
 /// A server's end of one layer, with a certificate of the directory.
 fn server(name: &str) -> Role {
+    role(name, Arc::new(NoClientAuth))
+}
+
+/// The same that asks for a client certificate, and takes what it gets, or nothing.
+fn asking(name: &str) -> Role {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let hsm = CertificateDer::from_pem_file(files().join("client.crt")).unwrap();
+    let rule = Pinned::new([Pin::certificate(hsm)], provider).unwrap();
+    role(name, Arc::new(Lenient(rule)))
+}
+
+fn role(name: &str, verifier: Arc<dyn ClientCertVerifier>) -> Role {
     let file = |ending| files().join(format!("{name}.{ending}"));
     let certificate = CertificateDer::from_pem_file(file("crt")).unwrap();
     let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
@@ -23,10 +39,55 @@ fn server(name: &str) -> Role {
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(rustls::ALL_VERSIONS)
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate], key)
             .unwrap();
     Role::server(config)
+}
+
+/// A rule for those who show a certificate.
+#[derive(Debug)]
+struct Lenient(Pinned);
+
+impl ClientCertVerifier for Lenient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0.verify_client_cert(leaf, chain, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ClientCertVerifier::verify_tls12_signature(&self.0, message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ClientCertVerifier::verify_tls13_signature(&self.0, message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ClientCertVerifier::supported_verify_schemes(&self.0)
+    }
 }
 
 type Outer = Stream<Session, TcpStream>;
@@ -120,6 +181,44 @@ fn a_tunnel_that_does_not_open_is_told() {
     });
     run(&arguments(&address, "hsm.test:2223", &["--timeout", "0.5"]), b"")
         .ends(7, &["none within 0.5 s"]);
+}
+
+/// A host may end the handshake, and refuse the client's certificate only then.
+#[test]
+fn a_refusal_after_the_handshake_may_be_about_our_certificate() {
+    let refuse = |answer: &'static [u8]| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = thread::spawn(move || {
+            let session = Session::new(asking("host"), Limits::default()).unwrap();
+            let mut stream = Stream::connect(session, listener.accept().unwrap().0).unwrap();
+            stream.write_all(answer).unwrap();
+            stream.shutdown().unwrap();
+        });
+        (address, thread)
+    };
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"HTTP/1.1 403 Forbidden\r\n\r\n", b""]
+    {
+        let (address, thread) = refuse(answer);
+        run(&arguments(&address, "hsm.test:2223", &[]), b"")
+            .ends(7, &["may have refused our outer certificate", "client.crt", "issued client"]);
+        thread.join().unwrap();
+        let (address, thread) = refuse(answer);
+        let mut without = arguments(&address, "hsm.test:2223", &[]);
+        without.retain(|argument| {
+            !argument.starts_with("--outer-cert") && !argument.starts_with("--outer-key")
+        });
+        without.retain(|argument| !argument.starts_with("client."));
+        run(&without, b"").ends(7, &["asked for a certificate on the outer layer, and got none"]);
+        thread.join().unwrap();
+    }
+    // Who has not asked has not refused.
+    let (address, thread) = proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n", |mut stream| {
+        stream.shutdown().unwrap();
+    });
+    let run = run(&arguments(&address, "hsm.test:2223", &[]), b"");
+    assert!(!run.ends(7, &["403"]).stderr.contains("certificate"), "{}", run.stderr);
+    thread.join().unwrap();
 }
 
 #[test]

@@ -52,7 +52,23 @@ pub(crate) fn locate(path: &Path) -> Result<Vec<Found>, Failure> {
         }
     }
     if clients.is_empty() {
-        clients.push(Ok(Client { paths: ClientPaths::in_directory(path), config: None }));
+        let paths = ClientPaths::in_directory(path);
+        let ClientPaths {
+            server_certificates, client_certificate, client_key, customer_ca, ..
+        } = &paths;
+        if ![server_certificates, client_certificate, client_key, customer_ca]
+            .iter()
+            .any(|file| file.exists())
+        {
+            let remedy = "name the directory of a CloudHSM client, or its configuration";
+            return Err(Failure::usage("this is no directory of a CloudHSM client", remedy)
+                .compared(
+                    "a configuration, or certs, client.crt, client.key and customerCA.crt",
+                    "none of them",
+                )
+                .at(path));
+        }
+        clients.push(Ok(Client { paths, config: None }));
     }
     Ok(clients)
 }

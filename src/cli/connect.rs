@@ -42,7 +42,8 @@ pub(crate) struct Connect {
     /// How long each phase may take: TCP, the outer handshake, the inner handshake; what comes after them has no limit
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
-    /// Fill what the options of both layers leave open from a CloudHSM client directory, or its configuration
+    /// Fill what the options of both layers leave open from a CloudHSM client directory, or its configuration; a certificate
+    /// and its key are a pair: give both, or neither
     #[arg(long, value_name = "PATH")]
     cloudhsm: Option<PathBuf>,
     /// Ask the host, an HTTP proxy, for a tunnel to this place first; the inner server's name is then HOST by default

@@ -56,31 +56,28 @@ impl VerifyHsm {
     pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let console = Console { json, quiet: false };
         let files = Files::of(self.dir.as_deref())?;
-        let certificate = |given: &Option<PathBuf>, name, option| {
-            let path = files.required(given, name, option)?;
-            document(&path, option, Document::certificate_from_pem)
-        };
-        let csr = files.required(&self.cluster_csr, "ClusterCsr", "cluster-csr")?;
-        let manufacturer_hardware = "ManufacturerHardwareCertificate";
+        let [csr, hsm, aws_hardware, manufacturer_hardware, aws_root, manufacturer_root] = files
+            .all([
+                (&self.cluster_csr, "ClusterCsr", "cluster-csr"),
+                (&self.hsm, "HsmCertificate", "hsm"),
+                (&self.aws_hardware, "AwsHardwareCertificate", "aws-hardware"),
+                (
+                    &self.manufacturer_hardware,
+                    "ManufacturerHardwareCertificate",
+                    "manufacturer-hardware",
+                ),
+                (&self.aws_root, "AWS_CloudHSM_Root-G1", "aws-root"),
+                (&self.manufacturer_root, "liquid_security_certificate", "manufacturer-root"),
+            ])?;
+        let certificate =
+            |path: &Path, option| document(path, option, Document::certificate_from_pem);
         let evidence = Evidence {
-            hsm: certificate(&self.hsm, "HsmCertificate", "hsm")?,
-            aws_hardware: certificate(
-                &self.aws_hardware,
-                "AwsHardwareCertificate",
-                "aws-hardware",
-            )?,
-            manufacturer_hardware: certificate(
-                &self.manufacturer_hardware,
-                manufacturer_hardware,
-                "manufacturer-hardware",
-            )?,
+            hsm: certificate(&hsm, "hsm")?,
+            aws_hardware: certificate(&aws_hardware, "aws-hardware")?,
+            manufacturer_hardware: certificate(&manufacturer_hardware, "manufacturer-hardware")?,
             cluster_csr: document(&csr, "cluster-csr", Document::request_from_pem)?,
-            aws_root: certificate(&self.aws_root, "AWS_CloudHSM_Root-G1", "aws-root")?,
-            manufacturer_root: certificate(
-                &self.manufacturer_root,
-                "liquid_security_certificate",
-                "manufacturer-root",
-            )?,
+            aws_root: certificate(&aws_root, "aws-root")?,
+            manufacturer_root: certificate(&manufacturer_root, "manufacturer-root")?,
         };
         let cluster = match &self.cluster_cert {
             Some(path) => Some(path.clone()),
@@ -209,21 +206,32 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn required(
+    /// Every file that was given, or is there under its name; or all that are neither.
+    fn all<const N: usize>(
         &self,
-        given: &Option<PathBuf>,
-        name: &str,
-        option: &str,
-    ) -> Result<PathBuf, Failure> {
-        if let Some(path) = given {
-            return Ok(path.clone());
+        wanted: [(&Option<PathBuf>, &str, &str); N],
+    ) -> Result<[PathBuf; N], Failure> {
+        let mut paths: [PathBuf; N] = core::array::from_fn(|_| PathBuf::new());
+        let (mut names, mut options) = (vec![], vec![]);
+        for (place, (given, name, option)) in paths.iter_mut().zip(wanted) {
+            let found = match given {
+                Some(path) => Some(path.clone()),
+                None => self.find(name)?,
+            };
+            match found {
+                Some(path) => *place = path,
+                None => {
+                    names.push(name);
+                    options.push(format!("--{option}"));
+                }
+            }
         }
-        if let Some(path) = self.find(name)? {
-            return Ok(path);
+        if names.is_empty() {
+            return Ok(paths);
         }
         let failure = Failure::usage(
-            format!("there is no {name}"),
-            format!("name it with --{option}, or its directory with --dir"),
+            format!("there is no {}", names.join(", no ")),
+            format!("name it with {}, or its directory with --dir", options.join(", ")),
         );
         Err(match self.directory {
             Some(directory) => failure.at(directory),

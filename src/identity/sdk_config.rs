@@ -38,8 +38,10 @@ impl ClientPaths {
     /// pair of certificate and key.
     pub fn each_from_config(json: &[u8], directory: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
         let directory = directory.as_ref();
-        let config: Value = serde_json::from_slice(json)
-            .map_err(|error| Error::new(Problem::Configuration, "JSON", format!("{error}")))?;
+        let config: Value = serde_json::from_slice(json).map_err(|error| {
+            let found = format!("none from line {}, column {}", error.line(), error.column());
+            Error::new(Problem::Configuration, "JSON", found)
+        })?;
         match (config.get("clusters").and_then(Value::as_array), config.get("ssl")) {
             (Some(clusters), _) if !clusters.is_empty() => clusters
                 .iter()

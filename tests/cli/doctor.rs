@@ -492,9 +492,21 @@ fn what_doctor_cannot_look_at() {
     run(&["doctor", absent.to_str().unwrap()], b"").ends(2, &["can't be read", "absent"]);
     let path = path.to_str().unwrap();
     run(&["doctor", path, "--cluster-cert", "absent.crt"], b"").ends(2, &["--cluster-cert"]);
-    // Nothing is there: each file is reported.
+    // Nothing of a client is there; where a piece of one is, each of the others is reported.
+    let no_client = ["no directory of a CloudHSM client", "customerCA.crt", "none of them"];
+    run(&["doctor", path], b"").ends(2, &no_client);
+    run(&["connect", "127.0.0.1:1", "--cloudhsm", path], b"").ends(2, &no_client);
+    fs::create_dir(Path::new(path).join("certs")).unwrap();
     let report = run(&["doctor", path], b"");
     report.ends(1, &["4 findings"]);
+    // A file that is no configuration.
+    let text = Path::new(path).join("text");
+    fs::write(&text, "root:x:0:0\n").unwrap();
+    let report = run(&["doctor", text.to_str().unwrap()], b"");
+    report.ends(1, &["1 finding"]);
+    for words in ["expected JSON", "found none from line 1, column 1"] {
+        assert!(report.text().contains(words), "{}", report.text());
+    }
     let cluster = Cluster::new("doctor-closed");
     let client = cluster.client();
     let report = run(&["doctor", client.to_str().unwrap(), "--connect", "127.0.0.1:1"], b"");

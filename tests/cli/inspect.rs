@@ -160,7 +160,11 @@ fn everything_in_a_file_is_shown() {
     assert_eq!(hashes[0].len(), 64);
 
     let piped = run(&["inspect", "-"], certificate_pem(&named).as_bytes());
-    assert!(piped.ends(0, &[]).text().starts_with("-\n  subject=C = US + "), "{}", piped.text());
+    assert!(
+        piped.ends(0, &[]).text().starts_with("standard input\n  subject=C = US + "),
+        "{}",
+        piped.text()
+    );
 }
 
 /// One sentence for each file that can't be shown, and all others in spite of it.
@@ -176,7 +180,7 @@ fn what_cannot_be_shown_hides_nothing() {
     let end = certificate_pem(&good).replace("-----END CERTIFICATE-----", "");
     let rows: [(&str, Vec<u8>, &str); 9] = [
         ("empty", vec![], "found an empty file"),
-        ("text", b"no certificate".to_vec(), "found no PEM block"),
+        ("text", b"no certificate".to_vec(), "REQUEST or PRIVATE KEY, found no PEM block"),
         ("damaged.pem", certificate_pem(&damaged).into(), "expected DER, found a malformed"),
         ("damaged.der", damaged, "expected DER, found a malformed"),
         ("end.pem", end.into(), "found a block without its END line"),
@@ -200,6 +204,7 @@ fn what_cannot_be_shown_hides_nothing() {
         assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
         assert!(run.text().contains("CN = CloudHSM"));
     }
+    run(&["inspect", "-"], b"text").ends(2, &["(standard input)", "a certificate request or a"]);
     let hashed = path.join("hashed");
     fs::create_dir(&hashed).unwrap();
     run(&["inspect", hashed.to_str().unwrap()], b"").ends(2, &["no file with a name like"]);

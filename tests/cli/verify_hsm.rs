@@ -141,7 +141,11 @@ fn what_is_not_verified() {
         assert_eq!(run.text(), "");
     }
     run(&["verify-hsm", "--dir", "absent"], b"").ends(2, &["--dir can't be read", "absent"]);
-    run(&["verify-hsm"], b"").ends(2, &["there is no ClusterCsr", "--cluster-csr", "--dir"]);
+    // All that is missing is said at once.
+    let options = ["--cluster-csr, --hsm, --aws-hardware,", "--manufacturer-root", "--dir"];
+    run(&["verify-hsm"], b"")
+        .ends(2, &["there is no ClusterCsr, no HsmCertificate, no Aws"])
+        .ends(2, &options);
     let copy = device.file("cluster-def_HsmCertificate.crt");
     fs::copy(device.file("cluster-abc_HsmCertificate.crt"), copy).unwrap();
     device.verify(&[]).ends(2, &["several files are called HsmCertificate", "cluster-def_"]);

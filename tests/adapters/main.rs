@@ -6,6 +6,7 @@
 mod support;
 
 mod asynchronous;
+mod cancellation;
 mod closing;
 mod early_failure;
 mod faults;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::console::{Console, To};
 use super::failure::Failure;
 use super::files::words;
-pub(crate) use file::{TraceFile, Traced};
+pub(crate) use file::{ConnectionTrace, TraceFile};
 use story::Story;
 
 /// Draw what --trace has written: a sequence diagram of both layers.

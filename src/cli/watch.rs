@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use nested_tls::{Layer, Role, Tracer};
+use nested_tls::{Layer, Role, Traced, Tracer};
 use rustls::KeyLog;
 use tokio::net::TcpStream;
 
@@ -16,7 +16,7 @@ use super::keylog::KeyFile;
 use super::net::shown;
 use super::options::CommonOptions;
 use super::pcap::{Capture, Conversation, Peel};
-use super::trace::{TraceFile, Traced};
+use super::trace::{ConnectionTrace, TraceFile};
 
 /// The options.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl KeyLog for KeyLogs {
 
 /// Those who are told of one connection.
 struct Told {
-    trace: Option<Arc<Traced>>,
+    trace: Option<Arc<ConnectionTrace>>,
     capture: Option<Arc<Conversation>>,
 }
 
@@ -155,11 +155,11 @@ impl Told {
 }
 
 impl Tracer for Told {
-    fn trace(&self, layer: Layer, traced: nested_tls::Traced<'_>) {
+    fn trace(&self, layer: Layer, traced: Traced<'_>) {
         if let Some(trace) = &self.trace {
             trace.trace(layer, traced);
         }
-        if let (Some(capture), Layer::Inner, nested_tls::Traced::Established(_)) =
+        if let (Some(capture), Layer::Inner, Traced::Established(_)) =
             (&self.capture, layer, traced)
         {
             capture.release();

@@ -8,14 +8,14 @@ use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
-use super::trace::Traced;
+use super::trace::ConnectionTrace;
 
 /// Hears what the rule of one layer of one connection says.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     testimony: Mutex<Testimony>,
     /// Who else hears of it.
-    traced: OnceLock<(Layer, Arc<Traced>)>,
+    traced: OnceLock<(Layer, Arc<ConnectionTrace>)>,
 }
 
 /// What a [`Witness`] has heard.
@@ -46,7 +46,7 @@ impl Witness {
     }
 
     /// Has it written down, too.
-    pub(crate) fn also_tell(&self, layer: Layer, traced: Arc<Traced>) {
+    pub(crate) fn also_tell(&self, layer: Layer, traced: Arc<ConnectionTrace>) {
         let _ = self.traced.set((layer, traced));
     }
 

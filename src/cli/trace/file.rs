@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use nested_tls::identity::{Judgement, Peer};
-use nested_tls::{Direction, ErrorKind, Layer, Phase, Tracer};
+use nested_tls::{Direction, ErrorKind, Layer, Phase, Traced, Tracer};
 use rustls::pki_types::CertificateDer;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider as _};
 use rustls::{AlertDescription, Error as Tls, HandshakeType};
@@ -53,13 +53,13 @@ impl TraceFile {
         peer: &str,
         layers: impl Iterator<Item = (Layer, bool)>,
         preamble: bool,
-    ) -> Arc<Traced> {
+    ) -> Arc<ConnectionTrace> {
         let clients: HashMap<Layer, bool> = layers.collect();
         let role = |layer| clients.get(&layer).map(|c| if *c { "client" } else { "server" });
-        let traced = Arc::new(Traced {
+        let traced = Arc::new(ConnectionTrace {
             file: self.clone(),
             number,
-            story: Mutex::new(Story {
+            progress: Mutex::new(Progress {
                 innermost: match clients.contains_key(&Layer::Inner) {
                     true => Layer::Inner,
                     false => Layer::Outer,
@@ -93,15 +93,15 @@ impl TraceFile {
 
 /// One connection in the file.
 #[derive(Debug)]
-pub(crate) struct Traced {
+pub(crate) struct ConnectionTrace {
     file: Arc<TraceFile>,
     number: u64,
-    story: Mutex<Story>,
+    progress: Mutex<Progress>,
 }
 
 /// How far it has come.
 #[derive(Debug)]
-struct Story {
+struct Progress {
     innermost: Layer,
     /// The inner layer begins when what has to be said before is said.
     preamble: bool,
@@ -112,10 +112,10 @@ struct Story {
     presents: HashMap<Layer, Vec<CertificateDer<'static>>>,
 }
 
-impl Traced {
+impl ConnectionTrace {
     /// The layer has a certificate of ours to send.
     pub(crate) fn presents(&self, layer: Layer, chain: &[CertificateDer<'static>]) {
-        self.story().presents.insert(layer, chain.to_vec());
+        self.progress().presents.insert(layer, chain.to_vec());
     }
 
     /// The peer's certificates were judged.
@@ -146,7 +146,7 @@ impl Traced {
     }
 
     fn sends_certificates(&self, layer: Layer, from: &str) {
-        let Some(chain) = self.story().presents.remove(&layer) else { return };
+        let Some(chain) = self.progress().presents.remove(&layer) else { return };
         self.of_layer(
             layer,
             json!({
@@ -158,8 +158,8 @@ impl Traced {
         );
     }
 
-    fn story(&self) -> MutexGuard<'_, Story> {
-        self.story.lock().unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of_layer(&self, layer: Layer, mut object: Value) {
@@ -173,10 +173,10 @@ impl Traced {
     }
 }
 
-impl Story {
+impl Progress {
     /// What `traced` makes of the phase.
-    fn after(&self, layer: Layer, traced: &nested_tls::Traced<'_>) -> Phase {
-        use nested_tls::Traced as T;
+    fn after(&self, layer: Layer, traced: &Traced<'_>) -> Phase {
+        use Traced as T;
         match traced {
             T::Failed(_) => Phase::Failed,
             _ if self.phase == Phase::Failed => Phase::Failed,
@@ -198,9 +198,9 @@ impl Story {
     }
 }
 
-impl Tracer for Traced {
-    fn trace(&self, layer: Layer, traced: nested_tls::Traced<'_>) {
-        use nested_tls::Traced as T;
+impl Tracer for ConnectionTrace {
+    fn trace(&self, layer: Layer, traced: Traced<'_>) {
+        use Traced as T;
         let object = match traced {
             T::Record { direction, content, protected, len } => json!({
                 "event": "record",
@@ -237,20 +237,20 @@ impl Tracer for Traced {
         {
             self.sends_certificates(layer, "server");
         }
-        let mut story = self.story();
+        let mut progress = self.progress();
         if let T::Alert { description: AlertDescription::CloseNotify, .. } = traced {
-            story.closes += 1;
+            progress.closes += 1;
         }
-        let phase = story.after(layer, &traced);
-        if phase != story.phase {
-            story.phase = phase;
-            drop(story);
+        let phase = progress.after(layer, &traced);
+        if phase != progress.phase {
+            progress.phase = phase;
+            drop(progress);
             self.put(json!({ "event": "phase", "phase": phase.to_string() }));
         }
     }
 }
 
-impl Drop for Traced {
+impl Drop for ConnectionTrace {
     fn drop(&mut self) {
         self.put(json!({ "event": "end" }));
     }

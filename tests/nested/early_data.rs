@@ -671,3 +671,24 @@ fn the_inner_layer_has_none() {
         }
     }
 }
+
+/// An exporter costs each connection a configuration of its own; sessions go on all the same.
+#[test]
+fn exporters_are_those_of_the_connection() {
+    let exporting = |(client, server): Ends| (client.with_exporter(), server.with_exporter());
+    let (outer, inner) = (exporting(outer()), exporting(ends(pki::inner(), Version::Tls13, true)));
+    warm(&outer, &inner);
+    let mut seen = Vec::new();
+    for seed in [1, 2] {
+        let mut pair = machines(&outer, &inner, seed);
+        pair.settle();
+        pair.assert_established();
+        assert_eq!(early(&pair), [true; 2]);
+        for layer in [Layer::Outer, Layer::Inner] {
+            let material = pair.left.ports.tls_exporter(layer).unwrap();
+            assert_eq!(pair.right.ports.tls_exporter(layer).unwrap(), material);
+            assert!(!seen.contains(&material));
+            seen.push(material);
+        }
+    }
+}

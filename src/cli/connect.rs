@@ -29,6 +29,15 @@ use super::watch::WatchBoth;
 /// a terminal is not waited for.
 /// A reader of the output that leaves ends it quietly, with status 0.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  # what both layers agree on, from a CloudHSM client directory
+  nested-tls connect 10.0.0.7:2223 --cloudhsm /opt/cloudhsm/etc --report
+  # a host whose certificate is known, and behind it an HSM of a private authority
+  nested-tls connect 10.0.0.7:2223 --outer-pin host.crt --outer-cert client.crt --outer-key client.key \\
+    --inner-ca customerCA.crt --inner-no-name-check
+  # an origin through an HTTPS proxy
+  nested-tls connect proxy.example:443 --outer-webpki-roots \\
+    --http-connect origin.example:443 --inner-webpki-roots")]
 pub(crate) struct Connect {
     /// The host of the outer layer
     #[arg(value_name = "HOST:PORT")]

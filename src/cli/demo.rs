@@ -33,6 +33,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 ///
 /// All three run here, over TCP on loopback, with certificates made for this run. Exits with 0 only if every step succeeds.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  nested-tls demo
+  # keep the certificates, and go on serving with them
+  nested-tls demo --keep cluster --listen 127.0.0.1:2223")]
 pub(crate) struct Demo {
     /// Keep the client's directory here, and the servers' files in DIR/server
     #[arg(long, value_name = "DIR")]

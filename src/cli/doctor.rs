@@ -27,6 +27,9 @@ use super::report::{error_json, layers_json};
 /// Looks at the layout of SDK 3 (certs/, client.crt, client.key, customerCA.crt), or at the files that the configurations in
 /// the directory name. Exits with 1 if something would make a connection fail.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  nested-tls doctor /opt/cloudhsm/etc
+  nested-tls doctor /opt/cloudhsm/etc --connect 10.0.0.7:2223")]
 pub(crate) struct Doctor {
     /// The directory of the client, or its configuration
     #[arg(value_name = "DIR")]

@@ -25,6 +25,8 @@ use super::report::{certificate_json, hexadecimal};
 /// Subject, issuer and serial number are written as `openssl x509 -subject -issuer -serial -noout` writes them. Of a
 /// private key only its kind and the hash of its public half are shown. A file that can't be shown does not hide the others.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  nested-tls inspect /opt/cloudhsm/etc/certs customerCA.crt client.key")]
 pub(crate) struct Inspect {
     /// Files in PEM or DER, directories by hash, or - for standard input
     #[arg(value_name = "PATH", required = true)]

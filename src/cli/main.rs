@@ -15,6 +15,7 @@ mod inspect;
 mod keylog;
 mod link;
 mod log;
+mod manual;
 mod metrics;
 mod net;
 mod operation;
@@ -40,7 +41,7 @@ mod witness;
 use std::env;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use console::Console;
 use failure::{Failure, Status};
@@ -72,6 +73,8 @@ enum Command {
     Doctor(doctor::Doctor),
     VerifyHsm(verify_hsm::VerifyHsm),
     Trace(trace::Trace),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 fn main() -> ExitCode {
@@ -111,6 +114,8 @@ fn run(json: bool, command: Command) -> Result<(), Failure> {
             Command::Doctor(doctor) => doctor.run(json).await,
             Command::VerifyHsm(verify) => verify.run(json),
             Command::Trace(trace) => trace.run(json),
+            Command::Completions(completions) => completions.run(Arguments::command()),
+            Command::Man(man) => man.run(Arguments::command()),
         }
     });
     // A read of standard input may never return.

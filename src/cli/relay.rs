@@ -25,6 +25,22 @@ use super::wire::Watched;
 ///
 /// Prints `listening on ADDR` first. The end of either direction is passed on as such.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  nested-tls relay --listen 0.0.0.0:2223 --forward 10.0.0.9:2224 --outer-cert host.crt \\
+    --outer-key host.key --outer-client-ca customerCA.crt --metrics 127.0.0.1:9100
+  # many listeners: keys are options without their dashes, and what stands first holds for all
+  nested-tls relay --config relays.toml
+    metrics = \"127.0.0.1:9100\"
+    outer-cert = \"host.crt\"
+    outer-key = \"host.key\"
+    [[listener]]
+    listen = \"0.0.0.0:2223\"
+    forward = \"10.0.0.9:2224\"
+    [[listener]]
+    listen = \"0.0.0.0:2225\"
+    forward = \"10.0.0.10:2224\"
+
+SIGHUP reads certificates, keys, trust and the file of --config again, for new connections.")]
 pub(crate) struct Relay {
     /// Take the options from this TOML file, which may have many listeners; see the examples
     #[arg(long, value_name = "FILE", exclusive = true)]

@@ -26,6 +26,23 @@ use super::watch::{Watch, WatchBoth};
 /// Prints `listening on ADDR` first. With --echo each client gets back what it sends; with --once alone the one connection
 /// is joined to standard input and output; else what clients send is read and dropped.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  nested-tls serve --listen 127.0.0.1:2223 --echo --outer-cert host.crt --outer-key host.key \\
+    --outer-client-ca customerCA.crt --inner-cert hsm.crt --inner-key hsm.key
+  # many listeners: keys are options without their dashes, and what stands first holds for all
+  nested-tls serve --config servers.toml
+    echo = true
+    outer-cert = \"host.crt\"
+    outer-key = \"host.key\"
+    inner-cert = \"hsm.crt\"
+    inner-key = \"hsm.key\"
+    [[listener]]
+    listen = \"127.0.0.1:2223\"
+    [[listener]]
+    listen = \"[::1]:2223\"
+    outer-client-ca = [\"customerCA.crt\"]
+
+SIGHUP reads certificates, keys, trust and the file of --config again, for new connections.")]
 pub(crate) struct Serve {
     /// Take the options from this TOML file, which may have many listeners; see the examples
     #[arg(long, value_name = "FILE", exclusive = true)]

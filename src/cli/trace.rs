@@ -18,6 +18,8 @@ use story::Story;
 
 /// Draw what --trace has written: a sequence diagram of both layers.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  nested-tls demo --trace demo.json && nested-tls trace demo.json --svg demo.svg")]
 pub(crate) struct Trace {
     /// A file that --trace has written
     #[arg(value_name = "FILE.json")]

@@ -22,6 +22,8 @@ use super::provider;
 /// ManufacturerHardwareCertificate, ClusterCsr; AWS_CloudHSM_Root-G1, liquid_security_certificate. A ClusterCertificate or
 /// CustomerHsmCertificate, where there is one, must have the same key. Exits with 1 if a check fails.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  nested-tls verify-hsm --dir cluster-papers")]
 pub(crate) struct VerifyHsm {
     /// Where the files are
     #[arg(long, value_name = "DIR")]

@@ -13,6 +13,7 @@
 //! 11. [`migration`] - from stacked streams
 //! 12. [`questions`] - failures that people met elsewhere, and what happens here
 //! 13. [`seeing`] - what happens on the wire: traces, pictures, captures, logs
+//! 14. [`operating`] - running the program for others: limits, reloads, metrics
 
 #[doc = include_str!("roles.md")]
 pub mod roles {}
@@ -40,3 +41,5 @@ pub mod migration {}
 pub mod questions {}
 #[doc = include_str!("seeing.md")]
 pub mod seeing {}
+#[doc = include_str!("operating.md")]
+pub mod operating {}

@@ -13,6 +13,8 @@ mod endurance;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod load;
+#[cfg(unix)]
+mod manual;
 mod metrics;
 mod openssl;
 #[cfg(unix)]

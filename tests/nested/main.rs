@@ -8,6 +8,7 @@ mod bounds;
 mod chunking;
 mod closing;
 mod early_data;
+mod errors;
 mod exporters;
 mod faults;
 mod flights;

@@ -1,7 +1,5 @@
 //! The JSON configuration of a CloudHSM client.
 
-use std::path::Path;
-
 use nested_tls::identity::Problem;
 use nested_tls::identity::cloudhsm::ClientPaths;
 
@@ -12,7 +10,7 @@ pub fn run(data: &[u8]) {
             let json = json.expect("what is read is JSON");
             assert!(json.pointer("/clusters/0/cluster").is_some() || json.get("ssl").is_some());
             for path in [&paths.customer_ca, &paths.client_certificate, &paths.client_key] {
-                assert!(path.is_absolute() && path != Path::new("/etc/hsm"), "{path:?}");
+                assert!(path.is_absolute(), "{path:?}");
             }
             for (host, port) in &paths.servers {
                 assert!(!host.is_empty() && *port != 0);

@@ -135,9 +135,9 @@ impl Table {
         let rows: Vec<_> = self.rows.iter().filter(|row| row.reach().is_some()).collect();
         let height = 30 + 26 * rows.len();
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"{height}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"{height}\" \
              font-family=\"sans-serif\" font-size=\"12\">\n\
-             <rect width=\"860\" height=\"{height}\" fill=\"#fff\"/>\n"
+             <rect width=\"960\" height=\"{height}\" fill=\"#fff\"/>\n"
         );
         for (i, row) in rows.iter().enumerate() {
             let y = 12 + 26 * i;
@@ -155,20 +155,20 @@ impl Table {
             );
             let _ = writeln!(
                 svg,
-                "<text x=\"440\" y=\"{}\" text-anchor=\"end\" fill=\"#222\">{} / {}</text>\n\
-                 <rect x=\"450\" y=\"{y}\" width=\"{width}\" height=\"16\" fill=\"{colour}\"/>\n\
+                "<text x=\"520\" y=\"{}\" text-anchor=\"end\" fill=\"#222\">{} / {}</text>\n\
+                 <rect x=\"530\" y=\"{y}\" width=\"{width}\" height=\"16\" fill=\"{colour}\"/>\n\
                  <text x=\"{}\" y=\"{}\" fill=\"#222\">{:.2} (to reach: {reach})</text>",
                 y + 13,
                 row.work,
                 row.against,
-                456 + width.max(150),
+                536 + width.max(150),
                 y + 13,
                 row.ratio.median,
             );
         }
         let _ = writeln!(
             svg,
-            "<line x1=\"600\" y1=\"6\" x2=\"600\" y2=\"{}\" stroke=\"#222\" \
+            "<line x1=\"680\" y1=\"6\" x2=\"680\" y2=\"{}\" stroke=\"#222\" \
              stroke-dasharray=\"3 3\"/>\n</svg>",
             height - 12
         );

@@ -3,10 +3,10 @@
 
 use nested_tls::*;
 
+use crate::live;
 use crate::support::crypto::Rng;
 use crate::support::hostile::{self, DATA, HANDSHAKE, Hostile};
 use crate::support::setup::{Mix, Setup, Side};
-use crate::{alone, live};
 
 const SMALL: Limits = Limits {
     wire_in: 4096,
@@ -75,9 +75,7 @@ fn session(setup: &Setup) -> (Session, Hostile) {
     (left, peer)
 }
 
-#[test]
-fn a_peer_that_never_reads_and_writes_without_end() {
-    let _alone = alone();
+pub(crate) fn a_peer_that_never_reads_and_writes_without_end() {
     for limits in [Limits::default(), SMALL] {
         for size in [1, 100, 16_000] {
             let setup = Setup { limits, ..Setup::default() };
@@ -116,9 +114,7 @@ fn a_peer_that_never_reads_and_writes_without_end() {
 
 /// A 64 KiB handshake message in fragments of one byte: before the handshake's end on either
 /// layer, and after it.
-#[test]
-fn a_large_message_in_the_smallest_fragments() {
-    let _alone = alone();
+pub(crate) fn a_large_message_in_the_smallest_fragments() {
     for limits in [Limits::default(), SMALL] {
         let setup = Setup { limits, mix: Mix::ServerServer, ..Setup::default() };
         let fragment = |byte: u8| [22, 3, 1, 0, 1, byte];
@@ -159,9 +155,7 @@ fn a_large_message_in_the_smallest_fragments() {
     }
 }
 
-#[test]
-fn a_large_ticket_in_the_smallest_fragments() {
-    let _alone = alone();
+pub(crate) fn a_large_ticket_in_the_smallest_fragments() {
     for limits in [Limits::default(), SMALL] {
         let setup = Setup { limits, ..Setup::default() };
         let (mut left, mut peer) = session(&setup);
@@ -188,9 +182,7 @@ fn a_large_ticket_in_the_smallest_fragments() {
     }
 }
 
-#[test]
-fn tickets_without_end() {
-    let _alone = alone();
+pub(crate) fn tickets_without_end() {
     let setup = Setup::default();
     let (mut left, mut peer) = session(&setup);
     let mut held = Held::new(setup.limits);

@@ -4,7 +4,7 @@ use nested_tls::*;
 
 use crate::support::schedule::Told;
 use crate::support::setup::{Setup, Side};
-use crate::{allocations, alone, live};
+use crate::{allocations, live};
 
 /// The most that one end of an idle connection takes, with what rustls keeps of it.
 const IDLE: usize = 8 * 1024;
@@ -46,9 +46,7 @@ fn feed(ports: &mut impl Ports, mut bytes: &[u8], read: usize) -> usize {
     plain
 }
 
-#[test]
-fn receiving_a_record_allocates_nothing() {
-    let _alone = alone();
+pub(crate) fn receiving_a_record_allocates_nothing() {
     for setup in Setup::versions() {
         for size in [1, 256, 4000, 16_000] {
             // A record a read, a read of many records, reads that end anywhere.
@@ -84,9 +82,7 @@ fn receiving_a_record_allocates_nothing() {
     }
 }
 
-#[test]
-fn sending_a_record_allocates_once_per_layer() {
-    let _alone = alone();
+pub(crate) fn sending_a_record_allocates_once_per_layer() {
     for setup in Setup::versions() {
         for size in [1, 256, 4000, 16_000, 60_000] {
             let _told = Told::new((setup.outer, setup.inner, size));
@@ -138,9 +134,7 @@ fn sending_a_record_allocates_once_per_layer() {
 }
 
 /// An idle connection holds what rustls keeps of it and a few hundred bytes.
-#[test]
-fn an_idle_connection_gives_its_buffers_back() {
-    let _alone = alone();
+pub(crate) fn an_idle_connection_gives_its_buffers_back() {
     for setup in Setup::versions() {
         let setup = Setup { mutual: false, ..setup };
         // The configurations are not the connection's own.

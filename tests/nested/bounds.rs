@@ -240,6 +240,16 @@ fn a_strange_header_is_refused_however_it_comes() {
 }
 
 #[test]
+fn what_waits_is_counted() {
+    let mut pair = Setup::default().connected();
+    assert_eq!(pair.left.write(&[1; 5000]), 5000);
+    assert!(pair.left.with(|ports| ports.buffered()) >= 5000);
+    let bytes = drain(&mut pair.left);
+    assert_eq!(pair.right.receive(&bytes), bytes.len());
+    assert!(pair.right.with(|ports| ports.buffered()) >= 5000);
+}
+
+#[test]
 fn an_idle_machine_gives_its_buffers_back() {
     for setup in Setup::versions() {
         let mut pair = Pair::new(

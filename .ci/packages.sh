@@ -10,6 +10,11 @@ want perl perl
 want make make
 # libFuzzer is C++.
 want g++ g++
+# Judges of what the program prints: completions, manual pages, the unit file.
+want fish fish
+want groff groff-base
+want systemd-analyze systemd
+want zsh zsh
 # Peers of tests/peers.
 want apache2 apache2-bin
 want curl curl

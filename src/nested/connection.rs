@@ -24,6 +24,7 @@ pub(super) struct Connection {
     role: Role,
     /// A server has been given early data; a client has had so many bytes of it taken.
     early: usize,
+    was_established: bool,
     /// The peer's close_notify has come.
     peer_closed: bool,
     /// Our close_notify is on its way.
@@ -85,6 +86,7 @@ impl Connection {
             exporter: None,
             role,
             early: 0,
+            was_established: false,
             peer_closed: false,
             closed: false,
         })
@@ -115,6 +117,11 @@ impl Connection {
 
     pub(super) fn is_established(&self) -> bool {
         matches!(self.state, State::Traffic(_))
+    }
+
+    /// Whether the handshake was completed once, whatever came of it later.
+    pub(super) fn was_established(&self) -> bool {
+        self.was_established
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -209,7 +216,7 @@ impl Connection {
         let early = handshake.take_early();
         // A session that must not go on fails, in words, when the handshake is complete. What came
         // before that is nobody's.
-        if !early.is_empty() && self.role.judge_resumed(handshake.peer_certificates()).is_ok() {
+        if !early.is_empty() && handshake.judge_resumed(&self.role).is_ok() {
             // It fits where its records stood.
             let place = Region::new(cipher.start.saturating_sub(early.len()), early.len());
             if early.len() > used || self.early + early.len() > limits.frame() {
@@ -240,18 +247,21 @@ impl Connection {
             return Err(Error::HandshakeNotComplete);
         };
         let max_fragment = self.max_fragment();
+        let judged = handshake.judged();
         let (mut traffic, exporter, taken) =
             handshake.into_traffic(max_fragment, limits.handshake, &mut self.ledger.info)?;
         self.early += taken;
         let info = &mut self.ledger.info;
         info.early_data = self.early > 0;
         if info.resumed {
-            if let Err(error) = self.role.judge_resumed(info.peer_certificates.as_deref()) {
+            let judge = || self.role.judge_resumed(info.peer_certificates.as_deref());
+            if let Err(error) = judged.unwrap_or_else(judge) {
                 traffic.alert_record(resumption::alert(&error), out, &mut self.ledger);
                 return Err(error);
             }
         }
         self.exporter = exporter.map(Box::new);
+        self.was_established = true;
         self.state = State::Traffic(Box::new(traffic));
         self.ledger.established();
         Ok(())

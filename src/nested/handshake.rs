@@ -46,6 +46,8 @@ pub(super) struct Handshake {
     /// Where the exporter's secret is kept, if it is.
     tap: Option<Arc<Tap>>,
     early: Early,
+    /// What became of the session that goes on, once somebody had to know.
+    judged: Option<Result<(), Error>>,
 }
 
 enum Connection {
@@ -95,6 +97,7 @@ impl Handshake {
             held: false,
             tap,
             early: Early::default(),
+            judged: None,
         })
     }
 
@@ -309,6 +312,25 @@ impl Handshake {
     }
 
     /// The early data that has come since this was last asked.
+    /// Judge the session that goes on, once: what this said of its early data holds for the rest.
+    ///
+    /// # Errors
+    /// What the verifier says.
+    pub(super) fn judge_resumed(&mut self, role: &Role) -> Result<(), Error> {
+        match &self.judged {
+            Some(judged) => judged.clone(),
+            None => {
+                let judged = role.judge_resumed(self.peer_certificates());
+                self.judged.insert(judged).clone()
+            }
+        }
+    }
+
+    /// The judgement, if there was one.
+    pub(super) fn judged(&self) -> Option<Result<(), Error>> {
+        self.judged.clone()
+    }
+
     pub(super) fn take_early(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.early.received)
     }

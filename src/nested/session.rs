@@ -287,10 +287,11 @@ impl Machine for Session {
     }
 
     fn readable(&self) -> Region {
-        match self.connection.is_handshaking() {
-            // Early data is nobody's before the client has shown that it is there.
-            true => Region::default(),
-            false => self.inbound.carried,
+        match self.connection.was_established() {
+            true => self.inbound.carried,
+            // Early data is nobody's before the client has shown that it is there, and never if it
+            // does not.
+            false => Region::default(),
         }
     }
 

@@ -625,6 +625,26 @@ fn a_session_alone_keeps_early_data_to_itself() {
     }
 }
 
+/// Whoever cuts the handshake and lets the client try again must not have its data acted upon twice.
+#[test]
+fn a_session_alone_that_failed_shows_no_early_data() {
+    for inner in Version::ALL {
+        let (outer, inner) = (outer(), ends(pki::inner(), inner, false));
+        warm(&outer, &inner);
+        let left = machines(&outer, &inner, 1).left;
+        let right = Machine::new(2, || Session::new(outer.1.clone(), Limits::default()).unwrap());
+        let mut pair = Pair::new(left, right);
+        pair.transmit(Side::Left, &mut Whole);
+        pair.deliver(Side::Left, &mut Whole);
+        pair.stopped.1 = true;
+        pair.to_right.inject(&[0xff; 64]);
+        pair.deliver(Side::Left, &mut Whole);
+        assert_eq!(pair.right.ports.failure().unwrap().phase(), Phase::OuterHandshake);
+        assert_eq!(pair.right.ports.plain_out(), Plaintext::Pending);
+        assert!(pair.right.ports.plain_out_bytes().is_none());
+    }
+}
+
 /// A hostile server says that it took what nobody offered.
 #[test]
 fn early_data_that_was_not_offered_can_t_be_taken() {

@@ -156,13 +156,16 @@ pub(crate) async fn run<C: Command>(command: C, json: bool) -> Result<(), Failur
             result = all(&mut attendants) => return result,
             signal = signals.recv() => match signal {
                 Signal::End => break,
-                Signal::Reload => {
-                    let reloaded = reload(command.clone(), commands.clone(), &slots, watch.clone(), log).await;
-                    hall.metrics.reload(reloaded.is_ok());
-                    match reloaded {
-                        Ok(()) => log.notice("reloaded", "reloaded: new connections get what the files say now"),
-                        Err(failure) => log.not_reloaded(&failure),
+                Signal::Reload => tokio::select! {
+                    reloaded = reload(command.clone(), commands.clone(), &slots, watch.clone(), log) => {
+                        hall.metrics.reload(reloaded.is_ok());
+                        match reloaded {
+                            Ok(()) => log.notice("reloaded", "reloaded: new connections get what the files say now"),
+                            Err(failure) => log.not_reloaded(&failure),
+                        }
                     }
+                    // A file that never comes does not keep the server from ending.
+                    () = signals.end() => break,
                 }
             },
         }

@@ -52,6 +52,19 @@ impl NestedTlsConnection {
         if Arc::ptr_eq(&self.outer, &inner.identity) {
             return Err(Report::misuse("nest", "another layer than the outer one", "the same"));
         }
+        // What is refused here leaves the connection as it is, with its alert to send.
+        if let Machine::Outer(session) = &self.machine {
+            if let Some(failure) = session.failure() {
+                return Err(self.report(failure));
+            }
+            if matches!(Phase::of(session.phase()), Phase::Closing | Phase::Closed) {
+                return Err(Report::misuse(
+                    "nest",
+                    "an outer layer that is open",
+                    "one that was closed",
+                ));
+            }
+        }
         match std::mem::replace(&mut self.machine, Machine::Spent) {
             Machine::Outer(session) => {
                 let nested = session.nest(role, Direct).map_err(|error| self.report(&error))?;

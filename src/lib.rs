@@ -51,6 +51,7 @@
 //! | `log` | what passes and what becomes of it, told to the `log` crate |
 //! | `webpki-roots` | public roots, for a layer that faces a public host |
 //! | `fips` | rustls' FIPS provider |
+//! | `graviola` | with `cli`: Graviola for the program's `--provider`; Rust 1.89 |
 //! | `cli` | the `nested-tls` program |
 //!
 //! A feature adds; it never changes behaviour or trust.

@@ -49,7 +49,7 @@ use provider::Provider;
 
 /// Two TLS connections, one inside the other: an outer one to a host, an inner one through it.
 ///
-/// Exit status: 0 done, 1 not in order (doctor, verify-hsm), 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 cut short, 7 framing.
+/// Exit status: 0 done, 1 not in order (doctor, verify-hsm), 2 usage or local configuration, 3 transport, 4 outer TLS, 5 inner TLS, 6 truncated, 7 preamble or framing.
 #[derive(Debug, Parser)]
 #[command(name = "nested-tls", version, disable_help_subcommand = true)]
 struct Arguments {

@@ -20,6 +20,7 @@ pub(crate) struct Completions {
 #[command(after_help = "Example:
   nested-tls man relay | man -l -")]
 pub(crate) struct Man {
+    /// Whose page; without it, that of the whole program
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }

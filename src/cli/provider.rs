@@ -8,12 +8,12 @@ use rustls::crypto::{self, CryptoProvider};
 /// benches/README.md says which is how fast at what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Provider {
-    /// ring: the fastest at records
+    /// The fastest at records
     Ring,
-    /// AWS-LC: has P-521, ML-KEM and ML-DSA
+    /// Has P-521, ML-KEM and ML-DSA
     #[cfg(feature = "aws-lc-rs")]
     AwsLcRs,
-    /// Graviola: the fastest at handshakes; only for recent processors
+    /// The fastest at handshakes; only for recent processors
     #[cfg(feature = "graviola")]
     Graviola,
 }

@@ -54,7 +54,7 @@ pub(crate) struct Relay {
     /// Serve one connection, and exit with its status
     #[arg(long)]
     once: bool,
-    /// How long the outer handshake may take, and the connection forwards
+    /// How long the outer handshake may take, and how long connecting to --forward may
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
     #[command(flatten)]

@@ -28,13 +28,13 @@ pub(crate) struct VerifyHsm {
     /// Where the files are
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// About the HSM's key, signed by the hardware's
+    /// HsmCertificate: certifies the HSM's key, signed with the hardware's key
     #[arg(long, value_name = "PATH")]
     hsm: Option<PathBuf>,
-    /// About the hardware's key, signed by AWS
+    /// AwsHardwareCertificate: certifies the hardware's key, signed by AWS
     #[arg(long, value_name = "PATH")]
     aws_hardware: Option<PathBuf>,
-    /// About the hardware's key, signed by the manufacturer
+    /// ManufacturerHardwareCertificate: certifies the hardware's key, signed by the manufacturer
     #[arg(long, value_name = "PATH")]
     manufacturer_hardware: Option<PathBuf>,
     /// The certificate request that the HSM made

@@ -1,7 +1,7 @@
 //! Load: many connections of every manner at once. Memory stays bounded, descriptors come back, honest clients notice
 //! little.
 //!
-//! `NESTED_TLS_LOAD=full` has 2000 connections at a time, `NESTED_TLS_LOAD=soak` goes on for ten minutes; without it a
+//! `NESTED_TLS_LOAD=full` has 2600 connections at a time, 600 of them misbehaving, `NESTED_TLS_LOAD=soak` goes on for ten minutes; without it a
 //! small load takes some seconds. The figures are printed: `cargo test ... load -- --nocapture`.
 
 mod crowd;

@@ -442,7 +442,7 @@ fn what_is_given_up_anywhere_loses_nothing() {
         });
     }
     eprintln!("{points} points of cancellation, {given_up} operations given up");
-    assert!(points > 1000, "{points}");
+    assert!(points > 300 * Adapter::all().count(), "{points}");
 }
 
 /// Whoever goes away in the middle leaves nothing behind, and has sent all that was flushed; the peer

@@ -451,20 +451,25 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
         // RFC 8446 §5: a protected record has the outer type application_data; an unexpected type
         // is answered by unexpected_message. rustls opens the record as if it had, or takes an
         // alert's type for a record in clear, or says decode_error.
-        // Where cryptography is switched off it then finds fault with what is inside.
-        (InappropriateMessage { .. }, None | Some(DecryptError | Invalid(_))) => true,
+        // It then finds fault with what is inside.
+        (
+            InappropriateMessage { .. },
+            None | Some(DecryptError | PeerSentOversizedRecord | Invalid(_)),
+        ) => true,
         (
             Invalid(InvalidMessage::InvalidContentType),
             Some(Invalid(InvalidMessage::InvalidContentType | InvalidMessage::InvalidCcs)),
         ) => true,
+        // RFC 5246 §6.2.1: the major version is 3. rustls also knows 0x0002, for SSL 2.
+        (Invalid(InvalidMessage::UnknownProtocolVersion), _) => true,
         // RFC 8446 §5.1 and §5.2 want record_overflow for a length that rustls finds nonsense or
         // does not look at before the record is whole.
         (
             PeerSentOversizedRecord,
             None | Some(Invalid(InvalidMessage::MessageTooLarge) | DecryptError),
         ) => true,
-        // RFC 5246 §7.4.1.1: a HelloRequest is empty.
-        (Invalid(InvalidMessage::TrailingData(_)), None) => true,
+        // RFC 5246 §7.4.1.1: a HelloRequest is empty. rustls goes on, to whatever comes behind.
+        (Invalid(InvalidMessage::TrailingData("HelloRequest")), _) => true,
         // RFC 8446 §5.4: no handshake or alert record without content: unexpected_message.
         (Invalid(InvalidMessage::InvalidEmptyPayload), _) => true,
         // Rules of ours on floods: what has no data in it does not make up for more of it. rustls

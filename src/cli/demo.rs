@@ -87,7 +87,7 @@ impl Demo {
         console.tell(To::Stdout, || story.text(console), || story.json());
         story.evidence().verdict()?;
         match self.listen {
-            Some(listen) => cluster.serve(listen, json).await,
+            Some(listen) => cluster.serve(listen, self.watch.only_keylog(), json).await,
             None => Ok(()),
         }
     }

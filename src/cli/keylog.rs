@@ -1,4 +1,4 @@
-//! `--keylog`: the secrets of both layers in the form that Wireshark reads.
+//! `--keylog` and `SSLKEYLOGFILE`: the secrets of both layers in the form that Wireshark reads.
 
 use core::fmt::Write as _;
 use std::fs::File;
@@ -18,9 +18,9 @@ use super::files;
 pub(crate) struct KeyFile(Mutex<File>);
 
 impl KeyFile {
-    /// Appends to a file that only its owner may read.
-    pub(crate) fn open(path: &Path) -> Result<Arc<Self>, Failure> {
-        let file = files::private(path, "the file of --keylog", true)?;
+    /// Appends to a file that only its owner may read, and that `what` names.
+    pub(crate) fn open(path: &Path, what: &str) -> Result<Arc<Self>, Failure> {
+        let file = files::private(path, what, true)?;
         Ok(Arc::new(Self(Mutex::new(file))))
     }
 }

@@ -71,14 +71,19 @@ pub(crate) struct Serve {
 
 impl Serve {
     /// An echo on both layers.
-    pub(crate) fn echo(listen: Endpoint, outer: ServerOptions, inner: ServerOptions) -> Self {
+    pub(crate) fn echo(
+        listen: Endpoint,
+        outer: ServerOptions,
+        inner: ServerOptions,
+        watch: WatchBoth,
+    ) -> Self {
         Self {
             config: None,
             listen: Some(listen),
             echo: true,
             once: false,
             timeout: Duration::from_secs(10),
-            watch: WatchBoth::default(),
+            watch,
             operation: Operation::default(),
             outer: Outer(outer),
             inner: Inner(inner),

@@ -1,9 +1,9 @@
 //! What is written down of connections for those who look at them later: key log, trace and capture.
 
 use core::net::{Ipv4Addr, SocketAddr};
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{env, io};
 
 use clap::Args;
 use nested_tls::{Layer, Role, Traced, Tracer};
@@ -18,10 +18,14 @@ use super::options::CommonOptions;
 use super::pcap::{Capture, Conversation, Peel};
 use super::trace::{ConnectionTrace, TraceFile};
 
+/// Where tools that speak TLS look for the name of a key log.
+const KEYLOG_VARIABLE: &str = "SSLKEYLOGFILE";
+
 /// The options.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WatchOptions {
-    /// Append the secrets of the layers that end here to this file, for Wireshark
+    /// Append the secrets of the layers that end here to this file, for Wireshark; without this option, to that of the
+    /// environment variable SSLKEYLOGFILE, if it names one
     #[arg(long, value_name = "FILE")]
     keylog: Option<PathBuf>,
     /// Write to this file what passes, record by record, and nothing of what stands in it; `nested-tls trace` draws it
@@ -57,14 +61,29 @@ impl WatchOptions {
     }
 
     fn open_with(&self, command: &str, pcap_secrets: bool) -> Result<Watch, Failure> {
-        let keylog = self.keylog.as_deref().map(KeyFile::open).transpose()?;
+        let keylog = self.open_keylog()?;
         let trace = self.trace.as_deref().map(|path| TraceFile::create(path, command));
         let pcap = self.pcap.as_deref().map(|path| Capture::create(path, pcap_secrets));
         Ok(Watch { keylog, trace: trace.transpose()?, pcap: pcap.transpose()? })
     }
+
+    fn open_keylog(&self) -> Result<Option<Arc<KeyFile>>, Failure> {
+        if let Some(path) = &self.keylog {
+            return KeyFile::open(path, "the file of --keylog").map(Some);
+        }
+        let named = env::var_os(KEYLOG_VARIABLE).filter(|path| !path.is_empty());
+        let what = format!("the file of the variable {KEYLOG_VARIABLE}");
+        named.map(|path| KeyFile::open(Path::new(&path), &what)).transpose()
+    }
 }
 
 impl WatchBoth {
+    /// The key log of these alone: other files have one writer.
+    pub(crate) fn only_keylog(self) -> Self {
+        let watch = WatchOptions { keylog: self.watch.keylog, ..WatchOptions::default() };
+        Self { watch, pcap_secrets: false }
+    }
+
     /// Opens the files of `command`.
     pub(crate) fn open(&self, command: &str) -> Result<Watch, Failure> {
         self.watch.open_with(command, self.pcap_secrets)

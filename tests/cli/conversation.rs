@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     INNER_SERVER, OUTER_SERVER, Server, client, directory, echo_server, finish, noise, program,
-    relay, run, start,
+    relay, run, start, start_as,
 };
 use crate::tools::have;
 
@@ -196,6 +196,14 @@ fn openssl_sees_the_outer_layer_as_in_the_seed() {
     );
 }
 
+/// The lines of a key log, in an order that both ends have in common.
+fn lines_of(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
 #[test]
 fn key_logs_of_both_ends_agree_on_both_layers() {
     let logs = directory("keylog");
@@ -206,19 +214,56 @@ fn key_logs_of_both_ends_agree_on_both_layers() {
         let server =
             echo_server(&["--outer-tls", outer, "--inner-tls", inner, "--keylog", &at_server]);
         run(&client(&server.address, &["-q", "--keylog", &at_client]), b"logged").ends(0, &[]);
-        let read = |path: &str| {
-            let text = fs::read_to_string(path).unwrap();
-            fs::remove_file(path).unwrap();
-            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-            lines.sort();
-            lines
-        };
-        let lines = read(&at_client);
-        assert_eq!(lines, read(&at_server));
+        let lines = lines_of(&at_client);
+        assert_eq!(lines, lines_of(&at_server));
         assert_eq!(lines.len(), labels, "{lines:?}");
+        for path in [at_client, at_server] {
+            fs::remove_file(path).unwrap();
+        }
     }
     run(&client("127.0.0.1:1", &["--keylog", logs.to_str().unwrap()]), b"")
         .ends(2, &["the file of --keylog can't be written", logs.to_str().unwrap()]);
+    fs::remove_dir_all(logs).unwrap();
+}
+
+/// Five secrets of a layer of TLS 1.3.
+#[test]
+fn the_environment_names_a_key_log_where_no_option_does() {
+    let logs = directory("keylog-variable");
+    let log = |name: &str| logs.join(name).to_str().unwrap().to_owned();
+    let (named, option, given) = (log("named"), log("option"), log("given"));
+    let under = |path: &str, arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments).env("SSLKEYLOGFILE", path);
+        command
+    };
+    let server = echo_server(&["--keylog", &option]);
+    let speak = |path: &str, more: &[&str]| {
+        let arguments = client(&server.address, &[&["-q"], more].concat());
+        finish(start_as(&mut under(path, &arguments)), b"logged").ends(0, &[]);
+    };
+    // Appended to, like the file of the option.
+    speak(&named, &[]);
+    speak(&named, &[]);
+    let lines = lines_of(&named);
+    assert_eq!((lines.len(), lines), (20, lines_of(&option)));
+    // Empty is none, and the option comes before it.
+    speak("", &[]);
+    speak(&named, &["--keylog", &given]);
+    let counts = [&option, &given, &named].map(|path| lines_of(path).len());
+    assert_eq!(counts, [40, 10, 20]);
+    // Of a host, its own layer; of the demonstration, its client's and those of whoever comes to its cluster.
+    let (host, cluster) = (["relay", "--forward", "127.0.0.1:1"], log("cluster"));
+    let relay = Server::start_as(&mut under(&named, &[&host[..], &OUTER_SERVER].concat()));
+    run(&client(&relay.address, &["-q"]), b"").ends(6, &["inner TLS"]);
+    assert_eq!(lines_of(&named).len(), 25);
+    let demo = Server::start_as(&mut under(&named, &["demo", "--keep", &cluster]));
+    assert_eq!(lines_of(&named).len(), 35);
+    run(&["connect", &demo.address, "-q", "--cloudhsm", &cluster], b"").ends(0, &[]);
+    assert_eq!(lines_of(&named).len(), 45);
+    let place = logs.to_str().unwrap();
+    let refused = finish(start_as(&mut under(place, &client("127.0.0.1:1", &[]))), b"");
+    refused.ends(2, &["the file of the variable SSLKEYLOGFILE can't be written", place]);
     fs::remove_dir_all(logs).unwrap();
 }
 

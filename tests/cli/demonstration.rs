@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{client, directory, finish, program, run};
+use crate::support::{client, directory, finish, program, run, start_as};
 
 #[test]
 fn shows_certificates_layers_echo_and_what_the_host_saw() {
@@ -73,14 +73,8 @@ fn keeps_a_directory_that_serves_and_never_overwrites_one() {
     let mut stdout = std::io::BufReader::new(serve.stdout.as_mut().unwrap());
     std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening on ").unwrap();
-    let connect = program()
-        .current_dir(&kept)
-        .args(client(address, &[]))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn();
-    let answer = finish(connect.unwrap(), b"by hand");
+    let connect = start_as(program().current_dir(&kept).args(client(address, &[])));
+    let answer = finish(connect, b"by hand");
     answer.ends(0, &["accepted: pinned certificate (certs/21a10654.0)"]);
     assert_eq!(answer.text(), "by hand");
     finish(serve, b"").ends(0, &[]);

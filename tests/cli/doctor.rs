@@ -1,14 +1,12 @@
 //! `doctor`: each file of a client directory broken in turn, on paper and in a live connection.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::pki::{ClientIdentity, Issued, Options, Period, Pki, Shape, Subject, Template};
-use crate::support::{Server, directory, now, program, run};
+use crate::support::{Server, directory, now, run};
 
 /// A cluster with its authority's key.
 struct Cluster {
@@ -519,19 +517,11 @@ fn what_doctor_cannot_look_at() {
 fn the_demonstrations_directory() {
     let kept = directory("doctor-demo").join("cluster");
     let path = kept.to_str().unwrap();
-    let mut demo = program()
-        .args(["demo", "--keep", path, "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    let address = lines
-        .find_map(|line| Some(line.unwrap().strip_prefix("listening on ")?.to_owned()))
-        .unwrap();
+    let demo = Server::start(&["demo", "--keep", path]);
     let hsm = kept.join("server/hsm.crt");
-    let doctor = ["doctor", path, "--cluster-cert", hsm.to_str().unwrap(), "--connect", &address];
-    let connect = ["connect", &address, "-q", "--cloudhsm", path];
+    let doctor =
+        ["doctor", path, "--cluster-cert", hsm.to_str().unwrap(), "--connect", &demo.address];
+    let connect = ["connect", &demo.address, "-q", "--cloudhsm", path];
     let report = run(&doctor, b"");
     report.ends(0, &[]);
     assert!(report.text().contains("in order") && report.text().contains("both layers verified"));
@@ -554,6 +544,4 @@ fn the_demonstrations_directory() {
         fs::write(kept.join(file), good).unwrap();
     }
     run(&doctor, b"").ends(0, &[]);
-    demo.kill().unwrap();
-    demo.wait().unwrap();
 }

@@ -27,7 +27,7 @@ pub(crate) fn program() -> Command {
         });
     });
     let mut command = Command::new(env!("CARGO_BIN_EXE_nested-tls"));
-    command.env_remove("NO_COLOR").current_dir(files());
+    command.env_remove("NO_COLOR").env_remove("SSLKEYLOGFILE").current_dir(files());
     command
 }
 
@@ -73,13 +73,12 @@ pub(crate) fn run<S: AsRef<OsStr>>(arguments: &[S], input: &[u8]) -> Run {
 
 /// Starts the program with its three streams in the test's hands.
 pub(crate) fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Child {
-    program()
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    start_as(program().args(arguments))
+}
+
+/// The same of a command that has everything but its streams.
+pub(crate) fn start_as(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Bytes without a pattern, so that a shifted or repeated piece shows.
@@ -138,8 +137,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Self {
-        let mut child = program()
-            .args(arguments)
+        Self::start_as(program().args(arguments))
+    }
+
+    /// As this command, which lacks only where to listen.
+    pub(crate) fn start_as(command: &mut Command) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -147,13 +150,18 @@ impl Server {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
-        let Some(address) = address else {
-            let mut stderr = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-            panic!("{line:?} {stderr}");
+        let mut said = String::new();
+        let address = loop {
+            let begin = said.len();
+            if stdout.read_line(&mut said).unwrap() == 0 {
+                let mut stderr = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+                panic!("{said:?} {stderr}");
+            }
+            // The demonstration has other things to say first.
+            if let Some(address) = said[begin..].trim_end().strip_prefix("listening on ") {
+                break address.to_owned();
+            }
         };
         Self { child, address, stdout: Some(stdout) }
     }

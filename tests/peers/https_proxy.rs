@@ -159,6 +159,7 @@ impl Site {
 
     fn by_program(&self, auth: Option<&str>, to: &str, what: &Asked<'_>) -> Fetched {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nested-tls"));
+        command.env_remove("SSLKEYLOGFILE");
         command.args(["connect", &self.proxy.address, "--http-connect", to, "--quiet"]);
         command.args(["--outer-ca", &self.pem("proxy"), "--inner-ca", &self.pem("origin")]);
         command.args(["--outer-cert", &self.pem("client"), "--outer-key", &self.key("client")]);

@@ -23,6 +23,7 @@ use crate::pump::Flow;
 use crate::relay::forward_both;
 use crate::report::LayerReport;
 use crate::serve::{Serve, echo};
+use crate::watch::WatchBoth;
 use crate::wire::Watched;
 
 /// Certificates, and the directory where they are.
@@ -151,8 +152,13 @@ impl Cluster {
     }
 
     /// Both servers in one, for whoever comes.
-    pub(super) async fn serve(&self, listen: Endpoint, json: bool) -> Result<(), Failure> {
-        Serve::echo(listen, self.host_options(), self.server("hsm")).run(json).await
+    pub(super) async fn serve(
+        &self,
+        listen: Endpoint,
+        watch: WatchBoth,
+        json: bool,
+    ) -> Result<(), Failure> {
+        Serve::echo(listen, self.host_options(), self.server("hsm"), watch).run(json).await
     }
 
     fn host_options(&self) -> ServerOptions {

@@ -24,7 +24,6 @@ pub(super) struct Connection {
     role: Role,
     /// A server has been given early data; a client has had so many bytes of it taken.
     early: usize,
-    was_established: bool,
     /// The peer's close_notify has come.
     peer_closed: bool,
     /// Our close_notify is on its way.
@@ -86,7 +85,6 @@ impl Connection {
             exporter: None,
             role,
             early: 0,
-            was_established: false,
             peer_closed: false,
             closed: false,
         })
@@ -110,7 +108,7 @@ impl Connection {
         match &self.exporter {
             Some(exporter) => exporter.export(out, label, context),
             None if !self.role.exports() => Err(Misuse::ExporterOff),
-            None if self.ledger.info.version.is_some() => Err(Misuse::ExporterVersion),
+            None if self.was_established() => Err(Misuse::ExporterVersion),
             None => Err(Misuse::NotEstablished),
         }
     }
@@ -121,7 +119,7 @@ impl Connection {
 
     /// Whether the handshake was completed once, whatever came of it later.
     pub(super) fn was_established(&self) -> bool {
-        self.was_established
+        self.ledger.info.version.is_some()
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -248,10 +246,11 @@ impl Connection {
         };
         let max_fragment = self.max_fragment();
         let judged = handshake.judged();
+        // What a refused session has negotiated is nobody's.
+        let mut info = self.ledger.info.clone();
         let (mut traffic, exporter, taken) =
-            handshake.into_traffic(max_fragment, limits.handshake, &mut self.ledger.info)?;
+            handshake.into_traffic(max_fragment, limits.handshake, &mut info)?;
         self.early += taken;
-        let info = &mut self.ledger.info;
         info.early_data = self.early > 0;
         if info.resumed {
             let judge = || self.role.judge_resumed(info.peer_certificates.as_deref());
@@ -260,8 +259,8 @@ impl Connection {
                 return Err(error);
             }
         }
+        self.ledger.info = info;
         self.exporter = exporter.map(Box::new);
-        self.was_established = true;
         self.state = State::Traffic(Box::new(traffic));
         self.ledger.established();
         Ok(())

@@ -308,7 +308,7 @@ fn a_session_that_must_not_go_on_is_not_answered_early() {
     // No client's certificate passes this rule.
     let mut pair = machines(&(asking, answering(config, Arc::new(NoClientAuth))), &inner, 1);
     pair.settle();
-    assert!(pair.right.ports.layer(Layer::Outer).unwrap().resumed);
+    assert!(pair.left.ports.layer(Layer::Outer).unwrap().resumed);
     let seen = pair.right.ports.layer(Layer::Inner).unwrap();
     assert_eq!((seen.bytes_in, seen.bytes_out), (0, 0));
     assert_eq!(pair.right.error().unwrap().layer(), Layer::Outer);

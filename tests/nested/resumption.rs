@@ -328,7 +328,13 @@ fn what_has_expired_since_is_refused() {
                 Side::Left => (&pair.left, &pair.right),
                 Side::Right => (&pair.right, &pair.left),
             };
-            assert!(refusing.ports.layer(layer).unwrap().resumed);
+            // The session did go on, but not as far as its judge knows.
+            assert!(refused.ports.layer(layer).unwrap().resumed);
+            let info = refusing.ports.layer(layer).unwrap();
+            assert!(!info.resumed && !info.early_data && info.alpn.is_none());
+            assert!(info.version.is_none() && info.suite.is_none() && info.group.is_none());
+            assert!(info.peer_certificates.is_none());
+            assert!(info.records_in > 0 && info.records_out > 0);
             let error = refusing.error().unwrap();
             assert_eq!(error.layer(), layer);
             let why = format!("{:?}", error.kind());

@@ -444,7 +444,7 @@ impl Victim for Raw {
 /// What the crate refuses and rustls does not, or with another alert. Each with its rule.
 fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
     use rustls::Error::{
-        DecryptError, InappropriateHandshakeMessage, InappropriateMessage,
+        AlertReceived, DecryptError, InappropriateHandshakeMessage, InappropriateMessage,
         InvalidMessage as Invalid, PeerMisbehaved as Misbehaved, PeerSentOversizedRecord,
     };
     match (ours, theirs) {
@@ -454,7 +454,7 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
         // It then finds fault with what is inside.
         (
             InappropriateMessage { .. },
-            None | Some(DecryptError | PeerSentOversizedRecord | Invalid(_)),
+            None | Some(AlertReceived(_) | DecryptError | PeerSentOversizedRecord | Invalid(_)),
         ) => true,
         (
             Invalid(InvalidMessage::InvalidContentType),

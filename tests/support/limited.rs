@@ -1,6 +1,8 @@
 //! Suites whose keys may seal few records, and that count what is alive of them.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use rustls::crypto::CipherSuiteCommon;
 use rustls::crypto::cipher::{
@@ -31,9 +33,15 @@ pub fn alive() -> usize {
     ALIVE.get()
 }
 
-/// The suites, where a limit is in force.
+/// The suites, where a limit is in force. They live for ever, so each limit's are made once.
 pub fn suites() -> Option<Vec<SupportedCipherSuite>> {
+    static MADE: Mutex<BTreeMap<u64, Vec<SupportedCipherSuite>>> = Mutex::new(BTreeMap::new());
     let limit = LIMIT.get()?;
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(made.entry(limit).or_insert_with(|| make(limit)).clone())
+}
+
+fn make(limit: u64) -> Vec<SupportedCipherSuite> {
     let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
         suite: common.suite,
         hash_provider: common.hash_provider,
@@ -56,7 +64,7 @@ pub fn suites() -> Option<Vec<SupportedCipherSuite>> {
         }
     };
     let given = rustls::crypto::ring::default_provider().cipher_suites;
-    Some(given.into_iter().map(limited).collect())
+    given.into_iter().map(limited).collect()
 }
 
 /// An algorithm, and how many records its keys may seal.

@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use nested_tls::adapter::tokio::Stream;
 use nested_tls::{Event, Layer, Limits, Nested, Phase, Ports, Session};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::config::Setup;
 use super::diagnosis::Broken;
 use super::pcap::Peel;
+use super::pump::piece;
 use super::wire::{Greeting, Watched, Wire};
 
 /// How long a closed connection is kept, so that the peer gets what was sent last.
@@ -133,8 +134,7 @@ impl<M: Ports> Link<M> {
 }
 
 async fn drain(mut tcp: TcpStream) {
-    let mut rest = [0; 4096];
-    let drained = async { while matches!(tcp.read(&mut rest).await, Ok(1..)) {} };
+    let drained = async { while matches!(piece(&mut tcp).await, Ok(rest) if !rest.is_empty()) {} };
     let _ = timeout(LINGER, drained).await;
 }
 

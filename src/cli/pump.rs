@@ -184,23 +184,25 @@ async fn after_peer<M: Ports>(
 
 /// Ends when the peer, whose innermost layer has ended, has left the outer one or the transport.
 async fn departure<M: Ports>(shared: &Shared<'_, M>) {
-    let mut buffer = [0; 4096];
-    loop {
-        let mut space = ReadBuf::new(&mut buffer);
-        let read = poll_fn(|cx| {
-            let mut stream = lock(shared);
-            if stream.machine_mut().wire_in().is_none() {
-                return Poll::Ready(Ok(()));
+    poll_fn(|cx| {
+        // Of this poll alone: a task is as large as what it keeps while it waits.
+        let mut buffer = [0; 4096];
+        let mut stream = lock(shared);
+        while stream.machine_mut().wire_in().is_some() {
+            let mut space = ReadBuf::new(&mut buffer);
+            let read = ready!(Pin::new(stream.transport_mut()).poll_read(cx, &mut space));
+            let mut came = space.filled();
+            if read.is_err() || came.is_empty() {
+                break;
             }
-            Pin::new(stream.transport_mut()).poll_read(cx, &mut space)
-        });
-        let over = read.await.is_err() || space.filled().is_empty();
-        // Nothing but the end of the outer layer can come; anything else fails, and that is an end as well.
-        let mut rest = space.filled();
-        if over || lock(shared).machine_mut().wire_in_from(&mut rest).is_err() {
-            return;
+            // Nothing but the end of the outer layer can come; anything else fails, and that is an end as well.
+            if stream.machine_mut().wire_in_from(&mut came).is_err() {
+                break;
+            }
         }
-    }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 type Shared<'a, M> = Mutex<&'a mut Stream<M, Wire>>;

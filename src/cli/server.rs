@@ -302,12 +302,13 @@ async fn attend<S: Service>(hall: Arc<Hall>, door: Door<S>, once: bool) -> Resul
         let Some((accepted, place)) = accepted else { break };
         let (log, number) = (hall.log, accepted.number);
         let (hall, service) = (hall.clone(), service.get());
-        let serve = async move {
+        // On the heap: a future around it would have room for it twice, and so each connection.
+        let serve = Box::pin(async move {
             let served = service.serve(accepted).await;
             drop(place);
             hall.metrics.end();
             served.inspect_err(|failure| hall.metrics.fail(failure.status()))
-        };
+        });
         if once {
             drop(listener);
             return serve.await;

@@ -12,6 +12,7 @@ use nested_tls::{Layer, Role};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 
@@ -184,6 +185,8 @@ impl ServerLayer {
             builder.with_client_cert_verifier(verifier)
         };
         let mut config = builder.with_cert_resolver(Arc::new(self.own.key.clone()));
+        // Nothing is resumed, and each connection has a configuration of its own: the usual cache takes 30 KiB.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols = alpn(&self.options.common);
         if let Some(keylog) = &self.options.common.keylog {
             config.key_log = keylog.clone();

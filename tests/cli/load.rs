@@ -137,7 +137,8 @@ fn bears_the_load(name: &str, each: usize, start: impl FnOnce(&[&str]) -> Server
         idle.resident,
         full.resident,
     );
-    assert!(per_connection < 128.0, "an idle connection takes {per_connection} KiB");
+    // Two machines, a configuration for each layer, and a task that keeps no buffers.
+    assert!(per_connection < 24.0, "an idle connection takes {per_connection} KiB");
 
     let (mut alone, mut crowded) = (Vec::new(), Vec::new());
     for _ in 0..size.rounds {

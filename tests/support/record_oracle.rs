@@ -444,18 +444,15 @@ impl Victim for Raw {
 /// What the crate refuses and rustls does not, or with another alert. Each with its rule.
 fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
     use rustls::Error::{
-        AlertReceived, DecryptError, InappropriateHandshakeMessage, InappropriateMessage,
+        DecryptError, InappropriateHandshakeMessage, InappropriateMessage,
         InvalidMessage as Invalid, PeerMisbehaved as Misbehaved, PeerSentOversizedRecord,
     };
     match (ours, theirs) {
         // RFC 8446 §5: a protected record has the outer type application_data; an unexpected type
         // is answered by unexpected_message. rustls opens the record as if it had, or takes an
-        // alert's type for a record in clear, or says decode_error.
-        // It then finds fault with what is inside.
-        (
-            InappropriateMessage { .. },
-            None | Some(AlertReceived(_) | DecryptError | PeerSentOversizedRecord | Invalid(_)),
-        ) => true,
+        // alert's type for a record in clear, or says decode_error. If it opens the record, it goes
+        // on, to whatever is in it or comes behind.
+        (InappropriateMessage { .. }, _) => true,
         (
             Invalid(InvalidMessage::InvalidContentType),
             Some(Invalid(InvalidMessage::InvalidContentType | InvalidMessage::InvalidCcs)),
@@ -511,7 +508,12 @@ pub fn compare(ours: &Outcome, oracle: &Outcome, script: &Script) {
     let is_stricter = ours.error.as_ref().is_some_and(|e| stricter(e, oracle.error.as_ref()));
     if is_stricter {
         assert!(oracle.read.starts_with(&ours.read), "other plaintext{}", told());
-        assert_eq!(ours.alerts.len(), 1, "a refusal has an alert{}", told());
+        let fatal: Vec<_> = ours.alerts.iter().filter(|alert| alert[0] == 2).collect();
+        assert_eq!(fatal.len(), 1, "a refusal has an alert{}", told());
+        if let Some(rustls::Error::InappropriateMessage { .. }) = ours.error {
+            let alert = AlertDescription::UnexpectedMessage.into();
+            assert_eq!(fatal, [&[2, alert]], "another alert{}", told());
+        }
         return;
     }
     assert_eq!(ours.read, oracle.read, "other plaintext{}", told());

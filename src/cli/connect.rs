@@ -24,7 +24,7 @@ use super::watch::WatchBoth;
 
 /// Standard input to the inner peer, the inner peer to standard output.
 ///
-/// The end of the input closes the inner layer for writing; then the peer is read to its end. If the peer ends first,
+/// The end of the input closes the inner layer for writing, except with --keep-open; then the peer is read to its end. If the peer ends first,
 /// the rest of the input is sent as long as the peer keeps the outer layer open, with pauses up to the time limit; input from
 /// a terminal is not waited for.
 /// A reader of the output that leaves ends it quietly, with status 0.
@@ -37,7 +37,11 @@ use super::watch::WatchBoth;
     --inner-ca customerCA.crt --inner-no-name-check
   # an origin through an HTTPS proxy
   nested-tls connect proxy.example:443 --outer-webpki-roots \\
-    --http-connect origin.example:443 --inner-webpki-roots")]
+    --http-connect origin.example:443 --inner-webpki-roots --report
+  # a request to it, and the answer
+  printf 'GET / HTTP/1.1\\r\\nHost: origin.example\\r\\nConnection: close\\r\\n\\r\\n' |
+    nested-tls connect proxy.example:443 --outer-webpki-roots --http-connect origin.example:443 \\
+    --inner-webpki-roots --keep-open")]
 pub(crate) struct Connect {
     /// The host of the outer layer
     #[arg(value_name = "HOST:PORT")]
@@ -48,6 +52,10 @@ pub(crate) struct Connect {
     /// Print nothing about a connection that works
     #[arg(long, short)]
     quiet: bool,
+    /// At the end of the input leave the inner layer open for writing, and read the peer to its end: for servers that give up
+    /// an answer when their client has ended, as many HTTP servers do
+    #[arg(long, conflicts_with = "report")]
+    keep_open: bool,
     /// How long each phase may take: TCP, the outer handshake, the inner handshake; what comes after them has no limit
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = net::seconds)]
     timeout: Duration,
@@ -119,6 +127,7 @@ impl Connect {
 
         let ending = Ending {
             with_output: true,
+            half_close: !self.keep_open,
             after_peer: match io::stdin().is_terminal() {
                 true => AfterPeer::AtOnce,
                 false => AfterPeer::WhileItListens(self.timeout),

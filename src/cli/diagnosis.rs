@@ -152,7 +152,7 @@ fn explain(error: &Error, setups: &[&Setup]) -> Failure {
 fn tunnel(error: &HttpConnectError, setups: &[&Setup]) -> Failure {
     let remedy = match error {
         HttpConnectError::Refused { status: 407, .. } => {
-            "give it a user and a password with --http-auth"
+            "give a user and a password that it knows with --http-auth"
         }
         HttpConnectError::Refused { .. } => {
             "check that the proxy may, and can, reach that host and port"
@@ -208,6 +208,10 @@ fn truncated(error: &Error, found: &str, setups: &[&Setup]) -> Failure {
         }
         (Phase::InnerHandshake, _) => {
             "the host hung up before the inner layer began: see whether what it forwards to is up"
+        }
+        (Phase::Closing, Layer::Inner) if !serves(setups) => {
+            "somebody cut the stream: what came before is authentic, but not all of it; a server that gives up when its \
+             client has ended, as many HTTP servers do, needs --keep-open"
         }
         (_, Layer::Inner) => {
             "somebody cut the stream: what came before is authentic, but not all of it"

@@ -31,6 +31,7 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let (host, port) = text
             .rsplit_once(':')
+            .filter(|_| !text.ends_with(']'))
             .ok_or_else(|| String::from("there is no port: write HOST:PORT"))?;
         let port = port.parse().map_err(|_| format!("{port:?} is not a port: use 0 to 65535"))?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -136,4 +137,31 @@ pub(crate) fn prepare(tcp: &TcpStream) {
 /// The address of a socket, for people.
 pub(crate) fn shown(address: io::Result<core::net::SocketAddr>) -> String {
     address.map_or_else(|_| String::from("?"), |address| address.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_a_host_and_a_port() {
+        for (text, host) in [("host:1", "host"), ("[::1]:1", "::1"), ("10.0.0.7:1", "10.0.0.7")] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!((endpoint.host.as_str(), endpoint.port), (host, 1));
+            assert_eq!(endpoint.to_string(), text);
+        }
+        for (text, why) in [
+            ("host", "no port"),
+            ("[::1]", "no port"),
+            ("host:", "not a port"),
+            ("host:65536", "not a port"),
+            (":1", "no host"),
+            ("[]:1", "no host"),
+            ("::1:1", "brackets"),
+        ] {
+            let error = text.parse::<Endpoint>().err().unwrap_or_default();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
 }

@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Ending {
     /// Nobody reads the output any more: stop, instead of going on with the other direction.
     pub(crate) with_output: bool,
+    /// The end of the input is told to the peer at once.
+    pub(crate) half_close: bool,
     pub(crate) after_peer: AfterPeer,
 }
 
@@ -94,7 +96,7 @@ impl Flow {
 
 /// `input` to the peer, the peer to `output`, until both have ended.
 ///
-/// The end of the input closes the innermost layer for writing; the peer's end shuts `output` down. Once one direction has
+/// The end of the input closes the innermost layer for writing, where `ending` says so; the peer's end shuts `output` down. Once one direction has
 /// ended, the other may stand still for `limit`: a peer that takes nothing of what was already read from the input, or
 /// an output that takes nothing of what a peer has left behind that takes no more.
 pub(crate) async fn pump<M: Ports>(
@@ -106,7 +108,7 @@ pub(crate) async fn pump<M: Ports>(
     flow: &Flow,
 ) -> Result<(), Broken> {
     let shared = Mutex::new(&mut link.stream);
-    let mut upload = pin!(upload(&shared, input, flow));
+    let mut upload = pin!(upload(&shared, input, ending.half_close, flow));
     let mut download = pin!(download(&shared, output, flow));
     tokio::select! {
         biased;
@@ -225,13 +227,16 @@ pub(crate) async fn piece(input: &mut (impl AsyncRead + Unpin)) -> io::Result<By
 async fn upload<M: Ports>(
     shared: &Shared<'_, M>,
     mut input: impl AsyncRead + Unpin,
+    half_close: bool,
     flow: &Flow,
 ) -> Result<(), Broken> {
     loop {
         let said = piece(&mut input).await.map_err(Broken::Input)?;
         if said.is_empty() {
-            // A peer that has hung up needs no goodbye.
-            let _ = poll_fn(|cx| pin!(lock(shared).close_write()).poll(cx)).await;
+            if half_close {
+                // A peer that has hung up needs no goodbye.
+                let _ = poll_fn(|cx| pin!(lock(shared).close_write()).poll(cx)).await;
+            }
             return Ok(());
         }
         flow.set_in_hand(true);
@@ -338,7 +343,7 @@ mod tests {
         assert_eq!(machine.plain_write(b"the last bytes").unwrap(), 14);
         server.stream.close_write().await.unwrap();
         let mut output = Lazy::default();
-        let ending = Ending { with_output: true, after_peer: AfterPeer::AtOnce };
+        let ending = Ending { with_output: true, half_close: true, after_peer: AfterPeer::AtOnce };
         let nothing = tokio::io::empty();
         pump(&mut client, nothing, &mut output, ending, GRACE, &Flow::default()).await.unwrap();
         assert_eq!(output.out, b"the last bytes");
@@ -352,6 +357,7 @@ mod tests {
 
     const LISTENS: Ending = Ending {
         with_output: true,
+        half_close: true,
         after_peer: AfterPeer::WhileItListens(Duration::from_millis(100)),
     };
 
@@ -379,7 +385,8 @@ mod tests {
         server.stream.flush().await.unwrap();
         drop(server);
         let (output, _not_read) = tokio::io::duplex(1);
-        let ending = Ending { with_output: false, after_peer: AfterPeer::Forever };
+        let ending =
+            Ending { with_output: false, half_close: true, after_peer: AfterPeer::Forever };
         let limit = Duration::from_millis(100);
         let flow = Flow::default();
         let pumped = pump(&mut client, tokio::io::repeat(7), output, ending, limit, &flow).await;

@@ -169,6 +169,6 @@ pub(crate) async fn forward_both(
     limit: Duration,
     flow: &Flow,
 ) -> Result<(), Broken> {
-    let ending = Ending { with_output: false, after_peer: AfterPeer::Forever };
+    let ending = Ending { with_output: false, half_close: true, after_peer: AfterPeer::Forever };
     pump(link, input, output, ending, limit, flow).await
 }

@@ -189,8 +189,11 @@ impl Service for Server {
 
 impl Server {
     async fn converse<M: Ports>(&self, link: &mut Link<M>, flow: &Flow) -> Result<(), Broken> {
-        let ending =
-            Ending { with_output: false, after_peer: AfterPeer::WhileItListens(Duration::MAX) };
+        let ending = Ending {
+            with_output: false,
+            half_close: true,
+            after_peer: AfterPeer::WhileItListens(Duration::MAX),
+        };
         let limit = self.timeout;
         match self.answer {
             Answer::Echo => {

@@ -151,7 +151,7 @@ impl Problem {
             Self::File => "check that the path exists and that this user may read it",
             Self::HashName => "rename the file to the hash, or run openssl rehash on its directory",
             Self::Issuer | Self::Signature => {
-                "use the authority that issued the peer's certificate: the customerCA.crt of this very cluster"
+                "use the authority that issued the peer's certificate; of a CloudHSM cluster, its own customerCA.crt"
             }
             Self::Constraint => "issue the certificate by an authority that is allowed to",
             Self::ExpiresSoon => {

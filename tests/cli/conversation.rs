@@ -90,6 +90,30 @@ fn a_peer_that_ends_first_ends_it_though_input_stays_open() {
 }
 
 #[test]
+fn an_end_of_input_that_is_kept_is_told_after_the_peers() {
+    let arguments = [["serve", "--once"].as_slice(), &OUTER_SERVER, &INNER_SERVER].concat();
+    let mut server = Server::start(&arguments);
+    let trace = directory("kept-open").join("trace.json");
+    let more = ["-q", "--keep-open", "--trace", trace.to_str().unwrap()];
+    let mut child = start(&client(&server.address, &more));
+    child.stdin.take().unwrap().write_all(b"question").unwrap();
+    let mut asked = [0; 8];
+    server.stdout.take().unwrap().read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"question");
+    // The end of the server's input ends its layer.
+    drop(server.child.stdin.take());
+    finish(child, b"").ends(0, &[]);
+    let text = fs::read_to_string(&trace).unwrap();
+    let directions: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["layer"] == "inner" && event["alert"] == "close_notify")
+        .map(|event| event["direction"].clone())
+        .collect();
+    assert_eq!(directions, ["received", "sent"]);
+}
+
+#[test]
 fn report_says_what_both_layers_are() {
     let server = echo_server(&["--inner-alpn", "hsm/1,hsm/2", "--outer-tls", "1.2"]);
     let text = run(&client(&server.address, &["--report", "--inner-alpn", "hsm/2"]), b"");

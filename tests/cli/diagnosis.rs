@@ -115,7 +115,7 @@ fn options_that_do_not_fit() {
                 "expected issuer /C=US/O=Throwaway customer/CN=other CA (key ",
                 "found issuer /C=US/O=Throwaway customer/CN=customerCA",
                 "(otherCA.crt)",
-                "the customerCA.crt of this very cluster",
+                "of a CloudHSM cluster, its own customerCA.crt",
             ],
         ),
         (
@@ -137,7 +137,7 @@ fn options_that_do_not_fit() {
                 "inner TLS",
                 "CN=customerCA",
                 "(twinCA.crt)",
-                "the customerCA.crt of this very cluster",
+                "of a CloudHSM cluster, its own customerCA.crt",
             ],
         ),
         // Not the pinned one.

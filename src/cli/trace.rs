@@ -25,8 +25,11 @@ pub(crate) struct Trace {
     #[arg(value_name = "FILE.json")]
     file: PathBuf,
     /// Where the picture goes; - is standard output
-    #[arg(long, value_name = "OUT.svg")]
-    svg: PathBuf,
+    #[arg(long, value_name = "OUT.svg", required_unless_present = "html")]
+    svg: Option<PathBuf>,
+    /// Where it goes as a page for browsers; - is standard output
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
     /// Which connection of the file
     #[arg(long, value_name = "NUMBER", default_value = "1")]
     connection: u64,
@@ -40,16 +43,31 @@ impl Trace {
         })?;
         let story = story(&text, self.connection).map_err(|failure| failure.at(&self.file))?;
         let picture = svg::draw(&story);
-        if self.svg == Path::new("-") {
-            // What keeps it from being printed is told in the end.
-            let _ = Console { json, quiet: false }.line(To::Stdout, picture.trim_end());
-            return Ok(());
+        if let Some(path) = &self.svg {
+            write(path, &picture, json)?;
         }
-        fs::write(&self.svg, picture).map_err(|error| {
-            let reason = format!("the picture can't be written: {}", words(&error));
-            Failure::usage(reason, "name a file that this user may write").at(&self.svg)
-        })
+        if let Some(path) = &self.html {
+            write(path, &page(&picture), json)?;
+        }
+        Ok(())
     }
+}
+
+/// A page that shows a picture, and needs nothing besides.
+fn page(picture: &str) -> String {
+    format!("<!doctype html>\n<meta charset=\"utf-8\">\n<title>nested-tls</title>\n{picture}")
+}
+
+fn write(path: &Path, what: &str, json: bool) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        // What keeps it from being printed is told in the end.
+        let _ = Console { json, quiet: false }.line(To::Stdout, what.trim_end());
+        return Ok(());
+    }
+    fs::write(path, what).map_err(|error| {
+        let reason = format!("the picture can't be written: {}", words(&error));
+        Failure::usage(reason, "name a file that this user may write").at(path)
+    })
 }
 
 /// What the lines of a trace say about one connection.

@@ -194,6 +194,12 @@ fn many_connections_share_a_trace_of_a_relay() {
     let name = trace.to_str().unwrap();
     run(&["trace", name, "--svg", "-", "--connection", "3"], b"")
         .ends(2, &["there is no connection 3"]);
+    let page = place.join("host.html");
+    run(&["trace", name, "--html", page.to_str().unwrap()], b"").ends(0, &[]);
+    let page = fs::read_to_string(page).unwrap();
+    let Some(("<!doctype html>", rest)) = page.split_once('\n') else { panic!("{page}") };
+    assert!(rest.ends_with(&drawn(&trace)), "{page}");
+    run(&["trace", name], b"").ends(2, &["--svg"]);
     fs::remove_dir_all(place).unwrap();
 }
 

@@ -10,13 +10,16 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionStore, Resumption, Tls12Resumption};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls12Resumption,
+    Tls13ClientSessionValue,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName,
-    Error, SignatureScheme,
+    Error, NamedGroup, SignatureScheme,
 };
 
 use super::layer::Layer;
@@ -75,7 +78,11 @@ impl ClientSessions {
             Layer::Inner => &self.inner,
         };
         config.dangerous().set_certificate_verifier(judge.clone());
-        config.resumption = Resumption::store(self.store.clone()).tls12_resumption(self.tls12);
+        let store: Arc<dyn ClientSessionStore> = match self.tls12 {
+            Tls12Resumption::Disabled => Arc::new(Tls13Alone(self.store.clone())),
+            _ => self.store.clone(),
+        };
+        config.resumption = Resumption::store(store).tls12_resumption(self.tls12);
     }
 
     /// Judge the certificates of a session that goes on. Where they fail now, so would they in every
@@ -107,6 +114,37 @@ impl ClientSessions {
 impl fmt::Debug for ClientSessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSessions").field("tls12", &self.tls12).finish_non_exhaustive()
+    }
+}
+
+/// A store with no sessions of TLS 1.2: where they are disabled, rustls refuses tickets for them, but
+/// goes on by session ID with what it finds.
+#[derive(Debug)]
+struct Tls13Alone(Arc<dyn ClientSessionStore>);
+
+impl ClientSessionStore for Tls13Alone {
+    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(name, group);
+    }
+
+    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(name)
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, name: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(name, ticket);
+    }
+
+    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(name)
     }
 }
 

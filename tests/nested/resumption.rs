@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nested_tls::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionMemoryCache, ClientSessionStore};
+use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Tls12Resumption};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, ServerSessionMemoryCache};
@@ -182,6 +182,27 @@ fn outer_resumed(pair: &Pair<Machine<Session>, Machine<Session>>) -> bool {
         [&pair.left, &pair.right].map(|side| side.ports.layer(Layer::Outer).unwrap().resumed);
     assert_eq!(both[0], both[1]);
     both[0]
+}
+
+#[test]
+fn a_client_says_how_sessions_of_tls_1_2_go_on() {
+    use Tls12Resumption::{Disabled, SessionIdOnly, SessionIdOrTickets};
+    let pki = pki::outer();
+    for version in Version::ALL {
+        for how in [Disabled, SessionIdOnly, SessionIdOrTickets] {
+            let sessions = ClientSessions::new(pki.server_rule(), memory()).tls12(how);
+            let config = Prepared::from(pki.client(version)).with_resumption(sessions);
+            let client = Role::client(config, pki.name());
+            let server = server(pki.server(version), pki.client_rule());
+            let resumed = [(), ()].map(|()| {
+                let mut pair = alone(&client, &server);
+                pair.send(Side::Right, b"behind the tickets");
+                outer_resumed(&pair)
+            });
+            let expected = version == Version::Tls13 || !matches!(how, Disabled);
+            assert_eq!(resumed, [false, expected], "{version:?} {how:?}");
+        }
+    }
 }
 
 /// The worst configurations there can be: one role, one name, one store for everything.

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::forge::{
     CLIENT_AUTH, Draft, Key, Kind, SERVER_AUTH, basic_constraints, cn, dns_name, extension,
-    key_usage, now, oid, provider, purpose, rsa_algorithm, seq, short_rsa_spki, tlv,
+    key_usage, name, now, oid, provider, purpose, rsa_algorithm, seq, short_rsa_spki, tlv,
 };
 
 /// One authority, one leaf key, one stranger: made once.
@@ -140,9 +140,7 @@ fn issued_version_one() {
         ),
         row(
             "issuer in another string type",
-            judged(&edited(w.v1(), |d| {
-                d.issuer = crate::forge::name(&[("2.5.4.3", 0x13, b"customerCA")])
-            })),
+            judged(&edited(w.v1(), |d| d.issuer = name(&[("2.5.4.3", 0x13, b"customerCA")]))),
             Problem::Issuer,
             "/CN=customerCA",
             "/CN=customerCA",
@@ -562,6 +560,7 @@ fn names() {
     let fixed = |name: &str| NamePolicy::Name(ServerName::try_from(name.to_owned()).unwrap());
     let (plain, with_name) =
         (w.v1().sign(&w.root), w.v3().with(dns_name("hsm.example")).sign(&w.root));
+    let nameless = w.v1().edit(|d| d.subject = name(&[])).sign(&w.root);
     judge(&named(NamePolicy::ServerName), &with_name).unwrap();
     judge(&named(fixed("hsm.example")), &with_name).unwrap();
     judge(&named(NamePolicy::CommonName("leaf".into())), &plain).unwrap();
@@ -581,6 +580,13 @@ fn names() {
             "DNS:hsm.example",
         ),
         row(
+            "address of version 6",
+            judge(&named(fixed("2001:db8::7")), &with_name),
+            Problem::Name,
+            "2001:db8::7",
+            "DNS:hsm.example",
+        ),
+        row(
             "version 1 has no names",
             judge(&named(NamePolicy::ServerName), &plain),
             Problem::Name,
@@ -593,6 +599,13 @@ fn names() {
             Problem::Name,
             "common name HSM",
             "common name leaf",
+        ),
+        row(
+            "no common name",
+            judge(&named(NamePolicy::CommonName("HSM".into())), &nameless),
+            Problem::Name,
+            "common name HSM",
+            "no common name",
         ),
         row(
             "a client has no server name",

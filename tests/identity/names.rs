@@ -149,3 +149,28 @@ fn what_a_certificate_says() {
         assert_eq!(certificate.spki().as_ref(), key.spki);
     }
 }
+
+#[test]
+fn every_kind_of_alternative_name_is_told() {
+    let ca = Key::new(Kind::P256);
+    let mut v6 = [0; 16];
+    (v6[0], v6[1], v6[15]) = (0x20, 0x01, 0x07);
+    let names: [(u8, &[u8], &str); 9] = [
+        (0x81, b"who@hsm.example", "email:who@hsm.example"),
+        (0x82, b"hsm.example", "DNS:hsm.example"),
+        // It may end on a terminal.
+        (0x82, b"\x1b[2Jhsm", "DNS:\\x1b[2Jhsm"),
+        (0x86, b"https://hsm.example/", "URI:https://hsm.example/"),
+        (0x87, &[10, 1, 2, 3], "IP:10.1.2.3"),
+        (0x87, &v6, "IP:2001::7"),
+        (0x87, &[10, 1, 2], "IP:0A0102"),
+        (0x88, &[0x2a, 0x03], "other:88:2A03"),
+        (0xa4, &[0x30, 0x00], "other:a4:3000"),
+    ];
+    let parts: Vec<Vec<u8>> = names.iter().map(|(tag, value, _)| tlv(*tag, value)).collect();
+    let der = Draft::v3(&cn("a"), &ca.spki, &cn("b"))
+        .with(extension("2.5.29.17", false, &tlv(0x30, &parts.concat())))
+        .sign(&ca);
+    let certificate = Certificate::from_der(&der).unwrap();
+    assert_eq!(certificate.subject_alt_names(), names.map(|(_, _, told)| told));
+}

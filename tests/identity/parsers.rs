@@ -5,8 +5,8 @@ use std::process::Command;
 
 use der::{Decode, Encode};
 use nested_tls::identity::{
-    Authority, Certificate, IssuedBy, NamePolicy, Note, Peer, Presented, Request, Rule,
-    certificates_from_pem, request_from_pem,
+    Authority, Certificate, IssuedBy, NamePolicy, Note, Peer, Presented, Problem, Request, Rule,
+    certificates_from_pem, private_key_from_pem, request_from_pem,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -145,6 +145,29 @@ fn damaged_requests() {
             let verified =
                 Request::from_der(&bytes).and_then(|request| request.verify(&provider()));
             assert!(verified.is_err(), "byte {place}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_pem_block_is_told_without_its_bytes() {
+    for (text, problem) in [
+        ("-----BEGIN CERTIFICATE-----\nc2VjcmV0\n", "a block without its END line"),
+        ("-----BEGIN CERTIFICATE\nc2VjcmV0\n", "a malformed BEGIN line"),
+        (
+            "-----BEGIN CERTIFICATE-----\nc2Vj*cmV0\n-----END CERTIFICATE-----\n",
+            "a block that is not base64",
+        ),
+    ] {
+        let key = text.replace("CERTIFICATE", "PRIVATE KEY");
+        let request = text.replace("CERTIFICATE", "CERTIFICATE REQUEST");
+        for error in [
+            certificates_from_pem(text.as_bytes()).unwrap_err(),
+            private_key_from_pem(key.as_bytes()).unwrap_err(),
+            request_from_pem(request.as_bytes()).unwrap_err(),
+        ] {
+            assert_eq!((error.problem(), error.found()), (Problem::Encoding, problem));
+            assert!(!format!("{error} {error:?}").contains("c2Vj"), "{error:?}");
         }
     }
 }

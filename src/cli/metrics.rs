@@ -3,6 +3,7 @@
 
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use nested_tls::Layer;
 
@@ -24,6 +25,16 @@ pub(crate) struct Metrics {
     reloads: [AtomicU64; 2],
 }
 
+/// A connection that is being served. Its end counts however it comes, by a panic, too.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Metrics>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        add(Some(&self.0.ended), 1);
+    }
+}
+
 const LAYERS: [Layer; 2] = [Layer::Outer, Layer::Inner];
 const OUTCOMES: [&str; 3] = ["ok", "failed", "timeout"];
 const KINDS: [(&str, Status); 6] = [
@@ -40,12 +51,10 @@ fn add(counter: Option<&AtomicU64>, n: u64) {
 }
 
 impl Metrics {
-    pub(crate) fn accept(&self) {
+    /// Counts a connection as served for as long as there is what this returns.
+    pub(crate) fn accept(self: &Arc<Self>) -> Open {
         add(Some(&self.accepted), 1);
-    }
-
-    pub(crate) fn end(&self) {
-        add(Some(&self.ended), 1);
+        Open(self.clone())
     }
 
     /// How many connections are being served.

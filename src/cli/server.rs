@@ -3,20 +3,21 @@
 use core::pin::pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 
 use super::console::{Console, To};
 use super::failure::{Failure, Status};
 use super::files::words;
 use super::gate::{Gate, Place};
 use super::log::Log;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Open};
 use super::net::{Endpoint, listen, prepare, shown};
 use super::operation::Operation;
 use super::scrape;
@@ -211,7 +212,7 @@ async fn reload<C: Command>(
     log: Log,
 ) -> Result<(), Failure> {
     // Files may be slow, and connections shall not wait for them.
-    let read = tokio::task::spawn_blocking(move || {
+    let read = task::spawn_blocking(move || {
         let new = commands_of(&command)?;
         let fixed = |commands: &[C]| -> Vec<_> {
             let fixed =
@@ -287,7 +288,7 @@ struct Hall {
 /// Serves the connections of one listener: until draining begins, then those that are there, or one if `once`.
 async fn attend<S: Service>(hall: Arc<Hall>, door: Door<S>, once: bool) -> Result<(), Failure> {
     let Door { listener, service } = door;
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::default();
     loop {
         let accepted = {
             let mut next = pin!(hall.next(&listener));
@@ -295,38 +296,68 @@ async fn attend<S: Service>(hall: Arc<Hall>, door: Door<S>, once: bool) -> Resul
                 tokio::select! {
                     accepted = &mut next => break Some(accepted),
                     () = hall.stage.reached(Progress::Draining) => break None,
-                    Some(_) = connections.join_next() => {}
+                    true = connections.ended(&hall) => {}
                 }
             }
         };
-        let Some((accepted, place)) = accepted else { break };
-        let (log, number) = (hall.log, accepted.number);
-        let (hall, service) = (hall.clone(), service.get());
-        // On the heap: a future around it would have room for it twice, and so each connection.
-        let serve = Box::pin(async move {
+        let Some((accepted, held)) = accepted else { break };
+        let (number, service, metrics) = (accepted.number, service.get(), accepted.metrics.clone());
+        let serve = async move {
             let served = service.serve(accepted).await;
-            drop(place);
-            hall.metrics.end();
-            served.inspect_err(|failure| hall.metrics.fail(failure.status()))
-        });
+            // Before it counts as ended: nobody shall see the one without the other.
+            let served = served.inspect_err(|failure| metrics.fail(failure.status()));
+            drop(held);
+            served
+        };
         if once {
             drop(listener);
             return serve.await;
         }
-        connections.spawn(async move {
-            if let Err(failure) = serve.await {
-                log.failed(number, &failure);
-            }
-        });
+        let task = connections.tasks.spawn(serve).id();
+        connections.numbers.insert(task, number);
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while connections.ended(&hall).await {}
     Ok(())
+}
+
+/// The connections of one listener, which are dropped with this.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<Result<(), Failure>>,
+    /// What a panic leaves is the name of its task.
+    numbers: HashMap<task::Id, u64>,
+}
+
+impl Connections {
+    /// Waits for the end of one of them, and tells how it ended if that was badly; false if there is none.
+    async fn ended(&mut self, hall: &Hall) -> bool {
+        let Some(ended) = self.tasks.join_next_with_id().await else { return false };
+        let (task, served) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                let failure = broken_off(&error);
+                hall.metrics.fail(failure.status());
+                (error.id(), Err(failure))
+            }
+        };
+        let number = self.numbers.remove(&task).unwrap_or_default();
+        if let Err(failure) = served {
+            hall.log.failed(number, &failure);
+        }
+        true
+    }
+}
+
+/// What a connection has as long as it is served. Its place is free before it counts as ended.
+struct Held {
+    _place: Place,
+    _open: Open,
 }
 
 impl Hall {
     /// The next connection, once there is a place for it.
-    async fn next(&self, listener: &TcpListener) -> (Accepted, Place) {
+    async fn next(&self, listener: &TcpListener) -> (Accepted, Held) {
         let mut told = false;
         let (tcp, peer) = loop {
             match listener.accept().await {
@@ -343,7 +374,7 @@ impl Hall {
         };
         prepare(&tcp);
         let mut place = self.gate.enter(self.log).await;
-        self.metrics.accept();
+        let open = self.metrics.accept();
         let accepted = Accepted {
             number: self.last_number.fetch_add(1, Ordering::Relaxed) + 1,
             tcp,
@@ -352,7 +383,7 @@ impl Hall {
             stage: self.stage.clone(),
             metrics: self.metrics.clone(),
         };
-        (accepted, place)
+        (accepted, Held { _place: place, _open: open })
     }
 }
 
@@ -410,5 +441,53 @@ impl Signals {
     /// Waits until the program is asked to end.
     async fn end(&mut self) {
         while !matches!(self.recv().await, Signal::End) {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::log::LogFormat;
+
+    /// Fails at the first connection as no service should.
+    struct Faulty;
+
+    impl Service for Faulty {
+        const DESCRIPTORS: u64 = 1;
+
+        async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
+            match accepted.number {
+                1 => panic!("as the test wants it"),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_connection_and_gives_its_place_up() {
+        let (progress, stage) = watch::channel(Progress::Serving);
+        let hall = Arc::new(Hall {
+            gate: Gate::new(1, 1),
+            last_number: AtomicU64::new(0),
+            metrics: Arc::default(),
+            stage: Stage(stage),
+            log: Log::new(false, LogFormat::Text),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door { listener, service: Slot::new(Faulty) };
+        let attended = tokio::spawn(attend(hall.clone(), door, false));
+        for _ in 0..2 {
+            let mut tcp = TcpStream::connect(address).await.unwrap();
+            let _ = tokio::io::AsyncReadExt::read(&mut tcp, &mut [0]).await;
+        }
+        progress.send(Progress::Draining).unwrap();
+        attended.await.unwrap().unwrap();
+        let page = hall.metrics.text(1);
+        for sample in ["connections_total 2", "connections 0", "errors_total{kind=\"transport\"} 1"]
+        {
+            assert!(page.contains(&format!("\nnested_tls_{sample}\n")), "{page}");
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Broken {
     Unsent(io::Error),
     /// A handshake took too long.
     Timeout(Layer, Duration),
+    /// Nothing passed for so long.
+    Idle(Duration),
     /// Nobody takes what is to be forwarded.
     Unreachable(Failure),
     /// What is to be sent can't be read.
@@ -113,6 +115,12 @@ impl Broken {
             )
             .on(*layer)
             .compared(format!("an end within {} s", limit.as_secs_f64()), "silence"),
+            Self::Idle(limit) => Failure::new(
+                Status::Idle,
+                "the connection was idle, and is closed",
+                "see why neither end says anything, or raise --idle",
+            )
+            .compared(format!("something within {} s", limit.as_secs_f64()), "silence"),
             Self::Input(error) => Failure::usage(
                 format!("the input can't be read: {}", words(error)),
                 "check where standard input comes from",

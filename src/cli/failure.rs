@@ -25,6 +25,8 @@ pub(crate) enum Status {
     Truncated = 6,
     /// What is said in the outer layer before, or around, the inner one.
     Framing = 7,
+    /// A connection on which nothing passed; to a shell, an end of the transport.
+    Idle,
 }
 
 impl Status {
@@ -35,11 +37,19 @@ impl Status {
             Layer::Inner => Self::Inner,
         }
     }
+
+    /// The exit status.
+    fn code(self) -> u8 {
+        match self {
+            Self::Idle => Self::Transport as u8,
+            status => status as u8,
+        }
+    }
 }
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
-        Self::from(status as u8)
+        Self::from(status.code())
     }
 }
 
@@ -136,7 +146,7 @@ impl Failure {
 
     pub(crate) fn to_json(&self) -> Value {
         json!({ "error": {
-            "status": self.status as u8,
+            "status": self.status.code(),
             "layer": self.layer.map(|layer| layer.to_string()),
             "reason": self.reason,
             "expected": self.expected,

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::config::Setup;
 use super::diagnosis::Broken;
+use super::idle::Pulse;
 use super::pcap::Peel;
 use super::pump::piece;
 use super::wire::{Greeting, Watched, Wire};
@@ -77,6 +78,11 @@ impl<M: Ports> Link<M> {
 
     pub(crate) fn machine(&self) -> &M {
         self.stream.machine()
+    }
+
+    /// When something passed last.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.stream.transport().onlooker.pulse.clone()
     }
 
     /// The handshakes of all layers; each may take `limit`.

@@ -11,6 +11,7 @@ mod doctor;
 mod failure;
 mod files;
 mod gate;
+mod idle;
 mod inspect;
 mod keylog;
 mod link;

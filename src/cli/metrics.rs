@@ -37,13 +37,14 @@ impl Drop for Open {
 
 const LAYERS: [Layer; 2] = [Layer::Outer, Layer::Inner];
 const OUTCOMES: [&str; 3] = ["ok", "failed", "timeout"];
-const KINDS: [(&str, Status); 6] = [
+const KINDS: [(&str, Status); 7] = [
     ("local", Status::Usage),
     ("transport", Status::Transport),
     ("outer_tls", Status::Outer),
     ("inner_tls", Status::Inner),
     ("truncated", Status::Truncated),
     ("framing", Status::Framing),
+    ("idle", Status::Idle),
 ];
 
 fn add(counter: Option<&AtomicU64>, n: u64) {

@@ -29,6 +29,12 @@ pub(crate) struct Operation {
     /// Shake hands with at most so many clients at once; more wait likewise
     #[arg(long, value_name = "COUNT", default_value = "512", value_parser = value_parser!(u32).range(1..=1_000_000))]
     max_handshakes: u32,
+    /// Close a connection on which nothing passes in either direction for so long, handshakes done [default: never]
+    ///
+    /// Clients of an HSM are silent for hours, and one that has vanished is found by TCP keep-alive: set it where clients
+    /// are not trusted to go.
+    #[arg(long, value_name = "SECONDS", value_parser = net::seconds)]
+    pub(crate) idle: Option<Duration>,
     /// On SIGTERM or SIGINT, how long connections may go on; then their layers are closed
     ///
     /// Nothing more is accepted meanwhile. A second signal ends the program at once. The exit status is 0.
@@ -49,6 +55,7 @@ impl Default for Operation {
         Self {
             max_connections: None,
             max_handshakes: 512,
+            idle: None,
             drain: Duration::from_secs(5),
             metrics: None,
             log_format: LogFormat::Text,

@@ -125,7 +125,7 @@ impl Service for Host {
     const DESCRIPTORS: u64 = 2;
 
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
-        let Accepted { number, tcp, peer, handshake, stage, metrics } = accepted;
+        let Accepted { number, tcp, peer, handshake, stage, idle, metrics } = accepted;
         let [outer] = self.watch.connection(number, &tcp, [self.outer.setup()?], false);
         let setups = [&outer];
         let mut link = Link::single(&outer, tcp).map_err(|broken| broken.explain(&setups))?;
@@ -137,11 +137,13 @@ impl Service for Host {
             shaken?;
             let layer = LayerReport::new(link.machine(), &outer, link.times.outer);
             self.log.established(number, &peer, &[layer]);
+            let pulse = link.pulse();
             let forward = net::connect(&self.forward, self.timeout).await;
             let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
             let input = Watched::new(input, outer.peel.clone());
             let output = Watched::new(output, outer.peel.clone());
-            forward_both(&mut link, input, output, self.timeout, &flow).await
+            let forwarded = forward_both(&mut link, input, output, self.timeout, &flow);
+            pulse.unless_idle(idle, forwarded).await
         };
         let result = stage.before_closing(served).await;
         match &result {

@@ -162,7 +162,7 @@ impl Service for Server {
     const DESCRIPTORS: u64 = 1;
 
     async fn serve(&self, accepted: Accepted) -> Result<(), Failure> {
-        let Accepted { number, tcp, peer, handshake, stage, metrics } = accepted;
+        let Accepted { number, tcp, peer, handshake, stage, idle, metrics } = accepted;
         let setups = [self.outer.setup()?, self.inner.setup()?];
         let [outer, inner] = self.watch.connection(number, &tcp, setups, false);
         let setups = [&outer, &inner];
@@ -175,7 +175,7 @@ impl Service for Server {
             metrics.handshakes(&[Layer::Outer, Layer::Inner], link.times, &shaken);
             shaken?;
             self.log.established(number, &peer, &LayerReport::both(&link, &outer, &inner));
-            self.converse(&mut link, &flow).await
+            link.pulse().unless_idle(idle, self.converse(&mut link, &flow)).await
         };
         let result = stage.before_closing(served).await;
         link.finish().await;

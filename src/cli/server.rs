@@ -37,6 +37,8 @@ pub(crate) struct Accepted {
     /// To be dropped when the handshakes are over.
     pub(crate) handshake: Option<OwnedSemaphorePermit>,
     pub(crate) stage: Stage,
+    /// How long it may be silent.
+    pub(crate) idle: Option<Duration>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -139,6 +141,7 @@ pub(crate) async fn run<C: Command>(command: C, json: bool) -> Result<(), Failur
         last_number: AtomicU64::new(0),
         metrics: Arc::default(),
         stage: Stage(stage),
+        idle: operation.idle,
         log,
     });
     // All of them are dropped with this future, and the connections with them.
@@ -282,6 +285,7 @@ struct Hall {
     last_number: AtomicU64,
     metrics: Arc<Metrics>,
     stage: Stage,
+    idle: Option<Duration>,
     log: Log,
 }
 
@@ -381,6 +385,7 @@ impl Hall {
             peer: peer.to_string(),
             handshake: place.handshake.take(),
             stage: self.stage.clone(),
+            idle: self.idle,
             metrics: self.metrics.clone(),
         };
         (accepted, Held { _place: place, _open: open })
@@ -472,6 +477,7 @@ mod tests {
             last_number: AtomicU64::new(0),
             metrics: Arc::default(),
             stage: Stage(stage),
+            idle: None,
             log: Log::new(false, LogFormat::Text),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -7,6 +7,8 @@ use std::io::{self, IoSlice};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::idle::Pulse;
+
 /// More of a greeting is never shown.
 const GREETING: usize = 48;
 
@@ -32,14 +34,17 @@ impl Onlooker for &mut Vec<u8> {
     }
 }
 
-/// How the peer began: what is no TLS is best told in the peer's own words.
+/// How the peer began: what is no TLS is best told in the peer's own words. And when anything passed last.
 #[derive(Debug, Default)]
-pub(crate) struct Greeting(Vec<u8>);
+pub(crate) struct Greeting {
+    said: Vec<u8>,
+    pub(crate) pulse: Pulse,
+}
 
 impl Greeting {
     /// The first line that the peer sent, if it is text.
     pub(crate) fn text(&self) -> Option<String> {
-        let line = self.0.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+        let line = self.said.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
         let is_text = line.len() > 1 && line.iter().all(|byte| matches!(byte, b' '..=b'~'));
         is_text.then(|| String::from_utf8_lossy(line).into_owned())
     }
@@ -47,8 +52,15 @@ impl Greeting {
 
 impl Onlooker for Greeting {
     fn came(&mut self, bytes: &[u8]) {
-        let room = GREETING - self.0.len();
-        self.0.extend(bytes.iter().take(room));
+        let room = GREETING - self.said.len();
+        self.said.extend(bytes.iter().take(room));
+        self.went(bytes);
+    }
+
+    fn went(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.pulse.beat();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{OUTER_SERVER, Server, client, echo_server, relay, run};
 
 /// Where a server's counters are, by its second line.
-fn metrics_of(server: &mut Server) -> String {
+pub(crate) fn metrics_of(server: &mut Server) -> String {
     let mut line = String::new();
     server.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
     line.trim_end().strip_prefix("metrics on ").unwrap().to_owned()
@@ -53,7 +53,7 @@ fn scrape(address: &str) -> BTreeMap<String, u64> {
 }
 
 /// The samples that are not 0, but the limit, once no connection is open.
-fn counted(address: &str) -> BTreeMap<String, u64> {
+pub(crate) fn counted(address: &str) -> BTreeMap<String, u64> {
     loop {
         let mut samples = scrape(address);
         if samples["nested_tls_connections"] == 0 {

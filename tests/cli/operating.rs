@@ -8,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::endurance::{Hsm, interrupted, open, quiet_end, warm};
+use crate::metrics::{counted, metrics_of};
 use crate::support::{
-    OUTER_CLIENT, OUTER_SERVER, Run, Server, client, directory, echo_server, files, finish, relay,
-    run, start,
+    INNER_SERVER, OUTER_CLIENT, OUTER_SERVER, Run, Server, client, directory, echo_server, files,
+    finish, relay, run, start,
 };
 
 /// What a server says on standard error, line by line.
@@ -103,6 +104,66 @@ fn half_open_handshakes_give_their_places_up_in_time() {
         drop(stdin);
         quiet_end(child);
     }
+}
+
+/// A client that says something now and then, while another one is silent until it is closed.
+fn outlives_a_silent_one(server: &mut Server, address: &str, echoes: bool) {
+    let mut said = Said::by(server);
+    let [(busy, mut stdin, mut stdout), (silent, kept, mut end)] = [(); 2].map(|()| {
+        let (child, mut stdin, mut stdout) = open(address, &[]);
+        if echoes {
+            warm(&mut stdin, &mut stdout);
+        }
+        said.wait_for("TLS 1.3");
+        (child, stdin, stdout)
+    });
+    // The time that it waits for its output to end is the time that the other one is kept alive.
+    let waits = thread::spawn(move || end.read_to_end(&mut Vec::new()).unwrap());
+    while !waits.is_finished() {
+        match echoes {
+            true => warm(&mut stdin, &mut stdout),
+            false => stdin.write_all(b"one way").unwrap(),
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(waits.join().unwrap(), 0);
+    let line = said.wait_for("idle");
+    assert!(line.starts_with("[2] error: "), "{line}");
+    assert!(line.contains("expected something within 0.7 s, found silence"), "{line}");
+    // Both layers were closed as they should be.
+    drop(kept);
+    quiet_end(silent);
+    if echoes {
+        warm(&mut stdin, &mut stdout);
+    }
+    drop(stdin);
+    quiet_end(busy);
+    assert!(said.wait_for("[1] ").starts_with("[1] ended: "));
+}
+
+#[test]
+fn a_connection_on_which_nothing_passes_is_closed() {
+    let idle = ["--idle", "0.7", "--metrics", "127.0.0.1:0"];
+    for echoes in [true, false] {
+        let mut arguments = vec!["serve"];
+        arguments.extend(echoes.then_some("--echo"));
+        arguments.extend([&OUTER_SERVER[..], &INNER_SERVER, &idle].concat());
+        let mut server = Server::start(&arguments);
+        let address = server.address.clone();
+        outlives_a_silent_one(&mut server, &address, echoes);
+        let counted = counted(&metrics_of(&mut server));
+        assert_eq!(counted["nested_tls_errors_total{kind=\"idle\"}"], 1, "{counted:?}");
+        assert_eq!(counted.keys().filter(|name| name.contains("errors")).count(), 1);
+    }
+    // A host can close the outer layer alone.
+    let Some(hsm) = Hsm::start() else { return };
+    let host = relay(&hsm.address, &["--idle", "0.7", "--once"]);
+    let (mut child, mut stdin, mut stdout) = open(&host.address, &[]);
+    warm(&mut stdin, &mut stdout);
+    child.stdout = Some(stdout);
+    finish(child, b"").ends(6, &["inner TLS: cut short"]);
+    drop(stdin);
+    host.wait().ends(3, &["the connection was idle", "or raise --idle"]);
 }
 
 /// A client with something under way while `server`, told to end, drains.

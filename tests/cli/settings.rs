@@ -16,6 +16,7 @@ fn file(name: &str, text: &str) -> PathBuf {
 
 const TWO: &str = r#"
 drain = 50
+idle = 60.5
 max-connections = 10
 echo = true
 outer-cert = "host.crt"
@@ -78,7 +79,7 @@ fn two_listeners_have_what_is_common_and_what_is_theirs() {
     said.wait_for("reloaded");
     run(&second, b"").ends(5, &["inner TLS"]);
     for (broken, reason) in [
-        (TWO.replace("timeout = 2.5", "timeout = 0"), "in line 18"),
+        (TWO.replace("timeout = 2.5", "timeout = 0"), "in line 19"),
         (TWO.replace("drain = 50", "drain = 51"), "can't change while the server runs"),
         (format!("{TWO}[[listener]]\nlisten = \"127.0.0.1:0\"\n"), "can't change while"),
         (TWO.replace("hsm.crt", "absent.crt"), "absent.crt"),
@@ -110,6 +111,8 @@ fn what_is_wrong_in_a_file_is_told_with_its_line() {
             "[[listener]]\nlisten = \"x:1\"\ndrain = 1\n",
             "\"drain\" is not of one listener, in line 3",
         ),
+        ("[[listener]]\nidle = 1\n", "\"idle\" is not of one listener, in line 2"),
+        ("idle = 0\n", "a number of seconds above 0 is wanted, in line 1"),
         ("[[listener]]\ntrace = \"x\"\n", "\"trace\" is not of one listener, in line 2"),
         ("echo = 1\n", "the value of \"echo\" is of type integer, in line 1"),
         ("listen = [\"x:1\"]\n", "the value of \"listen\" is of type array, in line 1"),

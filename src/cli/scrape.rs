@@ -11,8 +11,12 @@ use tokio::time::{sleep, timeout};
 /// The longest request.
 const LARGEST: usize = 8 * 1024;
 
-/// How long a request and its answer may take together.
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long a request may take, and how long the end is waited for once it has its answer: a scraper asks at once, and
+/// whoever else comes shall not keep it waiting.
+const ASKING: Duration = Duration::from_secs(1);
+
+/// How long an answer may take.
+const ANSWERING: Duration = Duration::from_secs(5);
 
 /// How many are answered at once; more wait in the listen queue.
 const AT_ONCE: usize = 8;
@@ -32,7 +36,7 @@ pub(crate) async fn serve(
         }
         match listener.accept().await {
             // Whatever goes wrong is the scraper's affair.
-            Ok((tcp, _)) => drop(answers.spawn(timeout(LIMIT, answer(tcp, text.clone())))),
+            Ok((tcp, _)) => drop(answers.spawn(answer(tcp, text.clone()))),
             Err(_) => sleep(PAUSE).await,
         }
         while answers.try_join_next().is_some() {}
@@ -41,28 +45,38 @@ pub(crate) async fn serve(
 
 /// One request, one answer.
 async fn answer(mut tcp: TcpStream, text: impl Fn() -> String) -> io::Result<()> {
+    let Some(status) = timeout(ASKING, asked(&mut tcp)).await?? else { return Ok(()) };
+    let body = if status == OK { text() } else { format!("{status}\n") };
+    timeout(ANSWERING, say(&mut tcp, status, &body)).await??;
+    // Unread bytes would reset the connection, and destroy the answer.
+    let drained = async { while matches!(tcp.read(&mut [0; 1024]).await, Ok(1..)) {} };
+    Ok(timeout(ASKING, drained).await?)
+}
+
+/// What a request gets, unless it ends before it is one.
+async fn asked(tcp: &mut TcpStream) -> io::Result<Option<&'static str>> {
     let mut request = Vec::new();
-    let (status, body) = loop {
+    loop {
         if let Some(status) = status_of(&request) {
-            break (status, if status == OK { text() } else { format!("{status}\n") });
+            return Ok(Some(status));
         }
         let mut piece = [0; 1024];
         let n = tcp.read(&mut piece).await?;
         if n == 0 {
-            return Ok(());
+            return Ok(None);
         }
         request.extend(piece.iter().take(n));
-    };
+    }
+}
+
+async fn say(tcp: &mut TcpStream, status: &str, body: &str) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
     tcp.write_all(head.as_bytes()).await?;
     tcp.write_all(body.as_bytes()).await?;
-    tcp.shutdown().await?;
-    // Unread bytes would reset the connection, and destroy the answer.
-    while tcp.read(&mut [0; 1024]).await? > 0 {}
-    Ok(())
+    tcp.shutdown().await
 }
 
 const OK: &str = "200 OK";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -156,6 +156,26 @@ fn whoever_asks_for_anything_else_gets_a_short_answer() {
     let taken = [&["serve", "--listen", "127.0.0.1:0", "--metrics", &metrics][..], &OUTER_SERVER];
     let taken = [&taken.concat()[..], &crate::support::INNER_SERVER].concat();
     run(&taken, b"").ends(3, &["can't listen on", &metrics, "choose another port"]);
+}
+
+/// As many as are answered at once say nothing, or stay when they have their answer.
+#[test]
+fn whoever_says_nothing_keeps_no_scraper_waiting() {
+    let mut server = echo_server(&["--metrics", "127.0.0.1:0"]);
+    let metrics = metrics_of(&mut server);
+    for request in ["", "GET /metrics HTTP/1.1\r\n\r\n"] {
+        let begun = Instant::now();
+        let _idlers: Vec<_> = (0..8)
+            .map(|_| {
+                let mut tcp = TcpStream::connect(&metrics).unwrap();
+                tcp.write_all(request.as_bytes()).unwrap();
+                tcp
+            })
+            .collect();
+        assert_eq!(scrape(&metrics)["nested_tls_connections"], 0);
+        // A scraper has some seconds of patience.
+        assert!(begun.elapsed() < Duration::from_secs(4), "{request:?}: {:?}", begun.elapsed());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `relay`: the host, which terminates the outer layer and forwards what it can't read.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
@@ -142,7 +143,7 @@ impl Service for Host {
             let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
             let input = Watched::new(input, outer.peel.clone());
             let output = Watched::new(output, outer.peel.clone());
-            let forwarded = forward_both(&mut link, input, output, self.timeout, &flow);
+            let forwarded = pin!(forward_both(&mut link, input, output, self.timeout, &flow));
             pulse.unless_idle(idle, forwarded).await
         };
         let result = stage.before_closing(served).await;

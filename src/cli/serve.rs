@@ -1,5 +1,6 @@
 //! `serve`: both layers terminated here.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -175,7 +176,7 @@ impl Service for Server {
             metrics.handshakes(&[Layer::Outer, Layer::Inner], link.times, &shaken);
             shaken?;
             self.log.established(number, &peer, &LayerReport::both(&link, &outer, &inner));
-            link.pulse().unless_idle(idle, self.converse(&mut link, &flow)).await
+            link.pulse().unless_idle(idle, pin!(self.converse(&mut link, &flow))).await
         };
         let result = stage.before_closing(served).await;
         link.finish().await;

@@ -32,9 +32,17 @@ impl Completions {
     pub(crate) fn run(self, mut root: Command) -> Result<(), Failure> {
         let name = root.get_name().to_owned();
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut root, name, &mut script);
-        print(&script)
+        clap_complete::generate(self.shell, &mut root, name.clone(), &mut script);
+        match self.shell {
+            Shell::Bash => print(joined(&String::from_utf8_lossy(&script), &name).as_bytes()),
+            _ => print(&script),
+        }
     }
+}
+
+/// clap_complete 4.6 writes a hyphen of the program's name in two ways, and so finds no command's options.
+fn joined(script: &str, name: &str) -> String {
+    script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
 impl Man {

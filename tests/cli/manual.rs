@@ -60,6 +60,25 @@ fn shells_understand_their_completions() {
 }
 
 #[test]
+fn bash_completes_the_options_of_each_command() {
+    if !have("bash") {
+        return;
+    }
+    let script = run(&["completions", "bash"], b"").text();
+    let (_, function) = script.split_once("complete -F ").unwrap();
+    let function = function.split(' ').next().unwrap();
+    for command in COMMANDS {
+        let ask = format!(
+            "COMP_WORDS=(nested-tls {command} --he) COMP_CWORD=2
+            {function} nested-tls --he {command}
+            echo \"${{COMPREPLY[*]}}\" >&2\n"
+        );
+        let judgement = judged("bash", &["--norc"], &(script.clone() + &ask));
+        assert_eq!(judgement, (true, "--help\n".into()), "{command}");
+    }
+}
+
+#[test]
 fn manual_pages_are_well_formed() {
     let has_groff = have("groff");
     let pages = COMMANDS.iter().map(|command| vec!["man", *command]);

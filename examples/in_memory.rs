@@ -52,5 +52,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(server.plain_out(), Plaintext::Bytes(b"sign this"));
     server.plain_consumed(9)?;
     assert_eq!(server.plain_out(), Plaintext::End);
+    println!("a message through both layers, and a clean end");
     Ok(())
 }

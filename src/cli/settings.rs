@@ -55,9 +55,12 @@ type Options = BTreeMap<String, (Range<usize>, Vec<String>)>;
 fn commands<C: server::Command>(text: &str) -> Result<Vec<C>, Refusal> {
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().unwrap_or_default();
+        let begin = text.get(..at.start).unwrap_or(text).rfind('\n').map_or(0, |end| end + 1);
+        let key =
+            text.get(begin..).unwrap_or_default().split(['=', '\n']).next().unwrap_or_default();
         Refusal::new(
             at,
-            error.message().replace('\n', ", "),
+            format!("{}, at {:?}", error.message().replace('\n', ", "), key.trim()),
             "see https://toml.io for how TOML is written",
         )
     })?;
@@ -76,6 +79,10 @@ fn commands<C: server::Command>(text: &str) -> Result<Vec<C>, Refusal> {
                     };
                     listeners.push((table.span(), options));
                 }
+            }
+            DeValue::Table(_) if key.get_ref() == LISTENER => {
+                let reason = format!("{LISTENER:?} stands in one pair of brackets");
+                return Err(Refusal::new(key.span(), reason, "write [[listener]]"));
             }
             _ => drop(shared.insert(key.get_ref().to_string(), given(&command, key, value)?)),
         }

@@ -106,6 +106,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_line() {
         ("once = true\n", "unknown key \"once\", in line 1"),
         ("config = \"x\"\n", "unknown key \"config\", in line 1"),
         ("listener = 1\n", "unknown key \"listener\", in line 1"),
+        ("[listener]\n", "\"listener\" stands in one pair of brackets, in line 1"),
         ("listener = [1]\n", "a listener is a table, in line 1"),
         (
             "[[listener]]\nlisten = \"x:1\"\ndrain = 1\n",
@@ -121,8 +122,9 @@ fn what_is_wrong_in_a_file_is_told_with_its_line() {
         ("\nlisten = \"x:1\"\ntimeout = -1\n", "a number of seconds above 0 is wanted, in line 3"),
         ("\nlisten = \"x:1\"\nlog-format = \"xml\"\n", "invalid value 'xml' for '--log-format"),
         ("echo = true\n", "--listen <ADDR>, in line 1"),
-        ("listen = \"x:1\"\nlisten = \"x:2\"\n", "duplicate key, in line 2"),
-        ("listen = \n", "in line 1"),
+        ("listen = \"x:1\"\nlisten = \"x:2\"\n", "duplicate key, at \"listen\", in line 2"),
+        ("listen = \n", "at \"listen\", in line 1"),
+        ("\"", "in line 1"),
         (minimal, "a server needs --outer-cert"),
     ] {
         let path = file("broken", text);

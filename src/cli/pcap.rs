@@ -41,8 +41,9 @@ pub(crate) struct Capture {
     /// Since the epoch, when this began.
     epoch: Duration,
     begun: Instant,
-    /// Secrets that are not in the file yet, if they shall be there.
-    secrets: Option<Mutex<Zeroizing<Vec<u8>>>>,
+    /// Lines of secrets that are not in the file yet, if they shall be there. Each stays where it was made, for what grows
+    /// leaves copies behind.
+    secrets: Option<Mutex<Vec<Zeroizing<String>>>>,
 }
 
 impl Capture {
@@ -88,7 +89,7 @@ impl Capture {
         })
     }
 
-    /// Writes at once and in one piece. A full disk harms no connection.
+    /// Writes whole blocks, at once and in one piece. A full disk harms no connection.
     fn put(&self, bytes: &[u8]) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = file.write_all(bytes);
@@ -99,12 +100,15 @@ impl Capture {
         let Some(secrets) = &self.secrets else { return Zeroizing::default() };
         let lines = core::mem::take(&mut *lock(secrets));
         if lines.is_empty() {
-            return lines;
+            return Zeroizing::default();
         }
-        let mut body = Zeroizing::new(Vec::with_capacity(8 + lines.len()));
+        let len: usize = lines.iter().map(|line| line.len()).sum();
+        let mut body = Zeroizing::new(Vec::with_capacity(8 + len));
         body.extend(TLS_KEY_LOG.to_le_bytes());
-        body.extend((lines.len() as u32).to_le_bytes());
-        body.extend_from_slice(&lines);
+        body.extend((len as u32).to_le_bytes());
+        for line in &lines {
+            body.extend_from_slice(line.as_bytes());
+        }
         Zeroizing::new(block(SECRETS, &body))
     }
 }
@@ -113,8 +117,7 @@ impl Capture {
 impl KeyLog for Capture {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         if let Some(secrets) = &self.secrets {
-            let line = keylog::line(label, client_random, secret);
-            lock(secrets).extend_from_slice(line.as_bytes());
+            lock(secrets).push(keylog::line(label, client_random, secret));
         }
     }
 }
@@ -160,10 +163,8 @@ impl Conversation {
     pub(crate) fn release(&self) {
         let mut stream = lock(&self.stream);
         if let Some(held) = stream.held.take() {
-            let mut blocks = self.capture.take_secrets();
-            blocks.reserve_exact(held.len());
-            blocks.extend_from_slice(&held);
-            self.capture.put(&blocks);
+            self.capture.put(&self.capture.take_secrets());
+            self.capture.put(&held);
         }
     }
 

@@ -15,8 +15,12 @@
 //! 13. [`seeing`] - what happens on the wire: traces, pictures, captures, logs
 //! 14. [`operating`] - running the program for others: limits, reloads, metrics
 
+// A page links to another by its file, which is right where the files are read, as at a forge. Here the first definition of
+// a link counts: these lines.
+#[doc = "[`round_trips`]: round_trips\n"]
 #[doc = include_str!("roles.md")]
 pub mod roles {}
+#[doc = "[`round_trips`]: round_trips\n"]
 #[doc = include_str!("identities.md")]
 pub mod identities {}
 #[doc = include_str!("framing.md")]
@@ -37,6 +41,7 @@ pub mod cloudhsm {}
 pub mod without_std {}
 #[doc = include_str!("migration.md")]
 pub mod migration {}
+#[doc = "[`closing`]: closing\n"]
 #[doc = include_str!("questions.md")]
 pub mod questions {}
 #[doc = include_str!("seeing.md")]

@@ -65,8 +65,15 @@ impl Man {
         rendered.map_err(|error| {
             Failure::usage(error.to_string(), "report this as an error of nested-tls")
         })?;
-        print(&text)
+        print(with_examples(&String::from_utf8_lossy(&text)).as_bytes())
     }
+}
+
+/// What stands behind the options are examples, whose lines have to stay as they are: they are copied.
+fn with_examples(page: &str) -> String {
+    [".SH EXTRA\nExamples:\n", ".SH EXTRA\nExample:\n"]
+        .iter()
+        .fold(page.to_owned(), |page, title| page.replace(title, ".SH EXAMPLES\n.nf\n"))
 }
 
 fn print(text: &[u8]) -> Result<(), Failure> {

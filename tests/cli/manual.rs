@@ -87,6 +87,7 @@ fn manual_pages_are_well_formed() {
         let page = page.ends(0, &[]).text();
         let name = [&["nested-tls"][..], &arguments[1..]].concat().join("-");
         assert!(page.contains(&format!(".TH {name} ")), "{page}");
+        assert_eq!(page.contains(".SH EXAMPLES\n.nf\n "), arguments.len() > 1, "{page}");
         assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH OPTIONS"), "{page}");
         if has_groff {
             assert_eq!(

@@ -311,7 +311,6 @@ impl Handshake {
         out.push(sealed);
     }
 
-    /// The early data that has come since this was last asked.
     /// Judge the session that goes on, once: what this said of its early data holds for the rest.
     ///
     /// # Errors
@@ -331,6 +330,7 @@ impl Handshake {
         self.judged.clone()
     }
 
+    /// The early data that has come since this was last asked.
     pub(super) fn take_early(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.early.received)
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use nested_tls::*;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{
@@ -15,7 +16,7 @@ use rustls::{
 use super::chunking::conversation;
 use super::handshakes::Machines;
 use super::resumption::{Clock, Ends, ends, machines, memory, resumed};
-use crate::support::crypto::{FixedTime, NOW, provider};
+use crate::support::crypto::{FixedTime, GROUP, NOW, OTHER_GROUP, provider};
 use crate::support::framings::Prefixed;
 use crate::support::glued::Glued;
 use crate::support::null::{self, Strength};
@@ -179,27 +180,9 @@ fn rejections() -> Vec<Rejection> {
     rows.push({
         let mut row = row("it wants another key share", true, &|_| ());
         let with = |groups| Arc::new(CryptoProvider { kx_groups: groups, ..(*provider()).clone() });
-        let ours = provider().kx_groups[0];
-        let config = ClientConfig::builder_with_details(
-            with(vec![ours, ring::kx_group::SECP256R1]),
-            Arc::new(FixedTime),
-        )
-        .with_protocol_versions(&[tls13.rustls()])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(pki::outer().server_rule())
-        .with_client_auth_cert(vec![pki::outer().client.0.clone()], pki::outer().client_key())
-        .unwrap();
+        let config = pki::outer().client_with(with(vec![GROUP, OTHER_GROUP]), &[tls13.rustls()]);
         row.client = asking(config, pki::outer().server_rule());
-        let mut after = ServerConfig::builder_with_details(
-            with(vec![ring::kx_group::SECP256R1]),
-            Arc::new(FixedTime),
-        )
-        .with_protocol_versions(&[tls13.rustls()])
-        .unwrap()
-        .with_client_cert_verifier(pki::outer().client_rule())
-        .with_single_cert(vec![pki::outer().server.0.clone()], pki::outer().server_key())
-        .unwrap();
+        let mut after = pki::outer().server_with(with(vec![OTHER_GROUP]), &[tls13.rustls()]);
         after.session_storage = row.before.session_storage.clone();
         row.after = server(after);
         row
@@ -237,8 +220,10 @@ fn what_is_not_taken_is_not_lost() {
 /// The server's ticket says how much it takes; the rest follows.
 #[test]
 fn a_server_may_take_a_part() {
+    let usual = Setup::default().pair();
+    let flight = usual.left.ports.layer(Layer::Inner).unwrap().bytes_out as u32;
     for fragment in [None, Some(64)] {
-        for most in [1, 16, 100, 200, 16_384] {
+        for most in [0, 1, 16, 100, flight - 1, flight, flight + 1, 16_384] {
             let _told = Told::new((fragment, most));
             let mut config = pki::outer().client(Version::Tls13);
             config.max_fragment_size = fragment;
@@ -247,21 +232,59 @@ fn a_server_may_take_a_part() {
             taking.max_early_data_size = most;
             let taking = End::Server(Arc::new(taking));
             let setup = Setup { tickets: 0, ..Setup::default() };
-            for again in [false, true, true] {
-                let machine = Machine::new(5 + u64::from(again), || {
+            ways(|seed, schedule| {
+                let again = seed > 200;
+                let machine = Machine::new(seed, || {
                     let session = Session::new(outer.clone(), Limits::default()).unwrap();
                     session.nest(setup.inner_end(Side::Left).role(), Direct).unwrap()
                 });
                 let glued = Glued::new(9, &taking, &setup.inner_end(Side::Right));
                 let mut pair = Pair::new(machine, glued);
-                pair.settle();
+                pair.drive(schedule);
                 pair.assert_established();
-                assert_eq!(pair.left.ports.layer(Layer::Outer).unwrap().early_data, again);
-                pair.send(Side::Left, b"ping");
-                pair.send(Side::Right, b"pong");
+                let taken = pair.left.ports.layer(Layer::Outer).unwrap().early_data;
+                assert_eq!(taken, again && most > 0);
+                pair.send_by(Side::Left, b"ping", schedule);
+                pair.send_by(Side::Right, b"pong", schedule);
                 assert_eq!(pair.left.report().read, b"pong");
                 assert_eq!(pair.right.report().read, b"ping");
-            }
+            });
+        }
+    }
+}
+
+/// Early data goes nowhere but to whom the session began with, while it lasts.
+#[test]
+fn nothing_is_offered_without_a_session() {
+    const A_DAY: u64 = 86_400;
+    let inner = ends(pki::inner(), Version::Tls13, false);
+    let other = ServerName::try_from("other.test").unwrap();
+    for (age, name, offers) in [
+        (0, pki::outer().name(), true),
+        (A_DAY - 1, pki::outer().name(), true),
+        // The most that a server of rustls promises without tickets that hold their session.
+        (A_DAY + 1, pki::outer().name(), false),
+        (0, other, false),
+    ] {
+        let _told = Told::new((age, &name));
+        let clock = Clock::at(NOW);
+        let mut config = pki::outer().client(Version::Tls13);
+        config.time_provider = Arc::new(clock.clone());
+        let mut answers = pki::outer().server(Version::Tls13);
+        answers.time_provider = Arc::new(clock.clone());
+        let (asking, answering) = (asking(config, pki::outer().server_rule()), server(answers));
+        warm(&(asking.clone(), answering.clone()), &inner);
+        clock.forward(age);
+        let Role::Client { config, .. } = asking else { unreachable!() };
+        let outer = (Role::client(config, name.clone()), answering);
+        let mut pair = machines(&outer, &inner, 1);
+        let sent = pair.left.ports.layer(Layer::Outer).unwrap().records_out;
+        assert_eq!(sent, if offers { 3 } else { 1 });
+        pair.settle();
+        if name == pki::outer().name() {
+            pair.assert_established();
+            assert_eq!(early(&pair), [offers; 2]);
+            assert_eq!(resumed(&pair.right), [offers, false]);
         }
     }
 }

@@ -302,7 +302,7 @@ impl Clock {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 
-    fn forward(&self, seconds: u64) {
+    pub(crate) fn forward(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 }

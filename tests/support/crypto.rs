@@ -77,10 +77,12 @@ impl SecureRandom for Seeded {
     }
 }
 
+/// X25519, whatever its name.
 #[derive(Debug)]
-struct X25519;
+struct X25519(NamedGroup);
 
 struct Exchange {
+    group: NamedGroup,
     secret: x25519_dalek::StaticSecret,
     public: [u8; 32],
 }
@@ -92,11 +94,11 @@ impl SupportedKxGroup for X25519 {
         let secret = x25519_dalek::StaticSecret::from(bytes);
         let public = || x25519_dalek::PublicKey::from(&secret).as_bytes().to_vec();
         let public = memo(b'p', &[&bytes], public).try_into().unwrap();
-        Ok(Box::new(Exchange { secret, public }))
+        Ok(Box::new(Exchange { group: self.0, secret, public }))
     }
 
     fn name(&self) -> NamedGroup {
-        NamedGroup::X25519
+        self.0
     }
 }
 
@@ -118,15 +120,19 @@ impl ActiveKeyExchange for Exchange {
     }
 
     fn group(&self) -> NamedGroup {
-        NamedGroup::X25519
+        self.group
     }
 }
+
+/// The key exchange that everybody knows, and one that somebody may insist on.
+pub const GROUP: &dyn SupportedKxGroup = &X25519(NamedGroup::X25519);
+pub const OTHER_GROUP: &dyn SupportedKxGroup = &X25519(NamedGroup::X448);
 
 /// The seeded provider; with the suites of [`super::limited`] where that is in force.
 pub fn provider() -> Arc<CryptoProvider> {
     let given = rustls::crypto::ring::default_provider();
     Arc::new(CryptoProvider {
-        kx_groups: vec![&X25519],
+        kx_groups: vec![GROUP],
         secure_random: &Seeded,
         signature_verification_algorithms: memo::algorithms(),
         key_provider: &memo::Keys,

@@ -1,8 +1,7 @@
 //! The host between the two parties: it holds the outer keys of both and can do anything to the
 //! inner bytes.
 
-use nested_tls::{Phase, Plaintext, Ports, Session};
-
+use super::hop::Hop;
 use super::party::Party;
 use super::setup::Side;
 
@@ -10,10 +9,10 @@ use super::setup::Side;
 /// direction, and the bytes.
 pub type Tamper<'a> = dyn FnMut(Side, usize, Vec<u8>) -> Vec<u8> + 'a;
 
-/// Two outer sessions, one towards each party.
+/// Two outer connections, one towards each party.
 pub struct Host {
-    pub towards_left: Session,
-    pub towards_right: Session,
+    towards_left: Box<dyn Hop>,
+    towards_right: Box<dyn Hop>,
     /// Every inner byte that each side sent, before it was tampered with.
     pub from_left: Vec<u8>,
     pub from_right: Vec<u8>,
@@ -25,7 +24,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(towards_left: Session, towards_right: Session) -> Self {
+    pub fn new(towards_left: Box<dyn Hop>, towards_right: Box<dyn Hop>) -> Self {
         Self {
             towards_left,
             towards_right,
@@ -37,10 +36,10 @@ impl Host {
         }
     }
 
-    pub fn session(&mut self, towards: Side) -> &mut Session {
+    pub fn hop(&mut self, towards: Side) -> &mut dyn Hop {
         match towards {
-            Side::Left => &mut self.towards_left,
-            Side::Right => &mut self.towards_right,
+            Side::Left => &mut *self.towards_left,
+            Side::Right => &mut *self.towards_right,
         }
     }
 
@@ -57,7 +56,7 @@ impl Host {
             moved |= self.carry(Side::Left, tamper);
             moved |= self.carry(Side::Right, tamper);
             while left.read(usize::MAX) + right.read(usize::MAX) > 0 {}
-            if !moved {
+            if !moved && !self.towards_left.hurry() && !self.towards_right.hurry() {
                 return;
             }
         }
@@ -67,7 +66,7 @@ impl Host {
     /// Between this host and the party on `side`.
     fn exchange(&mut self, side: Side, party: &mut dyn Party) -> bool {
         let hung_up = self.hung_up[index(side)];
-        let session = self.session(side);
+        let hop = self.hop(side);
         let mut moved = false;
         loop {
             let bytes = party.transmit(usize::MAX);
@@ -75,9 +74,9 @@ impl Host {
                 break;
             }
             moved = true;
-            let _ = session.wire_in_from(&mut &bytes[..]);
+            hop.receive(&bytes);
         }
-        while let Some(bytes) = session.wire_out_bytes() {
+        while let Some(bytes) = hop.transmit() {
             moved = true;
             let mut rest = if hung_up { &[] } else { &bytes[..] };
             while !rest.is_empty() {
@@ -94,7 +93,7 @@ impl Host {
     /// What came from the party on `from`, towards the other.
     fn carry(&mut self, from: Side, tamper: &mut Tamper<'_>) -> bool {
         let mut moved = false;
-        if let Some(bytes) = self.session(from).plain_out_bytes() {
+        if let Some(bytes) = self.hop(from).read() {
             moved = true;
             let seen = match from {
                 Side::Left => &mut self.from_left,
@@ -102,28 +101,18 @@ impl Host {
             };
             let offset = seen.len();
             seen.extend_from_slice(&bytes);
-            let bytes = tamper(from, offset, bytes.to_vec());
+            let bytes = tamper(from, offset, bytes);
             self.inject(from.other(), &bytes);
         }
         let to = from.other();
         let mut waiting = std::mem::take(&mut self.waiting[index(to)]);
-        let session = self.session(to);
-        let taken = session.plain_write(&waiting).unwrap_or(waiting.len());
+        let taken = self.hop(to).write(&waiting);
         waiting.drain(..taken);
         moved |= taken > 0;
         let drained = waiting.is_empty();
         self.waiting[index(to)] = waiting;
-        if drained
-            && !self.silenced[index(from)]
-            && self.session(from).plain_out() == Plaintext::End
-        {
-            let session = self.session(to);
-            if !matches!(session.phase(), Phase::Closed | Phase::Failed)
-                && session.readiness().plain_write
-            {
-                session.close();
-                moved = true;
-            }
+        if drained && !self.silenced[index(from)] && self.hop(from).is_closed() {
+            moved |= self.hop(to).pass_end();
         }
         moved
     }

@@ -25,6 +25,15 @@ pub trait Party {
     /// What the user of this end has seen.
     fn report(&self) -> &Report;
 
+    /// Everything for the transport.
+    fn transmit_all(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let more @ [_, ..] = &self.transmit(usize::MAX)[..] {
+            bytes.extend_from_slice(more);
+        }
+        bytes
+    }
+
     /// Everything that can be read now.
     fn read_all(&mut self) -> Vec<u8> {
         let before = self.report().read.len();

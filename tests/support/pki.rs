@@ -8,6 +8,7 @@ use rcgen::{
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -96,7 +97,16 @@ impl Pki {
 
     /// The same with any versions.
     pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        ClientConfig::builder_with_details(provider(), Arc::new(FixedTime))
+        self.client_with(provider(), versions)
+    }
+
+    /// The same with any cryptography.
+    pub fn client_with(
+        &self,
+        provider: Arc<CryptoProvider>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
+        ClientConfig::builder_with_details(provider, Arc::new(FixedTime))
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
@@ -112,7 +122,16 @@ impl Pki {
 
     /// The same with any versions.
     pub fn server_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-        ServerConfig::builder_with_details(provider(), Arc::new(FixedTime))
+        self.server_with(provider(), versions)
+    }
+
+    /// The same with any cryptography.
+    pub fn server_with(
+        &self,
+        provider: Arc<CryptoProvider>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ServerConfig {
+        ServerConfig::builder_with_details(provider, Arc::new(FixedTime))
             .with_protocol_versions(versions)
             .unwrap()
             .with_client_cert_verifier(self.client_rule())

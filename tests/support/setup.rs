@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use nested_tls::{Direct, Framing, Limits, Nested, Prepared, Role, Session};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use rustls::server::NoClientAuth;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::crypto::Rng;
@@ -14,6 +16,7 @@ use super::null::{self, Strength};
 use super::pair::Pair;
 use super::party::{Machine, Party};
 use super::pki::{self, Pki, Version};
+use super::sessions::Start;
 
 /// One end of one layer.
 #[derive(Clone)]
@@ -95,6 +98,10 @@ pub struct Setup {
     pub exporter: bool,
     /// Cryptography that protects nothing in the place of the real one.
     pub null: Option<Strength>,
+    /// What the outer layer begins with, in a [`super::cast::Cast`].
+    pub start: Start,
+    /// The inner layer goes on with a session, there.
+    pub inner_resumes: bool,
 }
 
 impl Default for Setup {
@@ -111,6 +118,8 @@ impl Default for Setup {
             lenient: false,
             exporter: false,
             null: None,
+            start: Start::Cold,
+            inner_resumes: false,
         }
     }
 }
@@ -130,6 +139,25 @@ impl Setup {
         Version::ALL
             .into_iter()
             .flat_map(|o| Version::ALL.map(|i| Self::new(o, i, Mix::ClientClient)))
+    }
+
+    /// Connections that go on with sessions: whatever may become of early data, in every mix of roles
+    /// and pair of versions that has any.
+    pub fn going_on() -> impl Iterator<Item = Self> {
+        let row = |start, inner_resumes| {
+            Self::all().map(move |setup| Self { start, inner_resumes, ..setup })
+        };
+        let offered = row(Start::Early, true).filter(|setup| setup.outer == Version::Tls13);
+        row(Start::Resumed, true)
+            .chain(offered)
+            .chain(row(Start::Early, false).filter(Self::has_early_flight))
+            .chain(row(Start::Rejected, false).filter(Self::has_early_flight))
+            .chain(row(Start::Retried, true).filter(Self::has_early_flight))
+    }
+
+    /// The outer client is the inner one, too, whose ClientHello can leave early.
+    pub fn has_early_flight(&self) -> bool {
+        self.outer == Version::Tls13 && matches!(self.mix, Mix::ClientClient | Mix::ServerServer)
     }
 
     pub fn seeded(self, seed: u64) -> Self {
@@ -160,7 +188,19 @@ impl Setup {
         }
     }
 
-    fn client(&self, side: Side) -> (bool, bool) {
+    /// Who a layer's server and its client have to be.
+    pub fn rules(&self, pki: &Pki) -> (Arc<dyn ServerCertVerifier>, Arc<dyn ClientCertVerifier>) {
+        let (server, client) = match self.null {
+            Some(strength) => {
+                (null::server_rule(strength, pki.name), null::client_rule(strength, pki.name))
+            }
+            None => (pki.server_rule(), pki.client_rule()),
+        };
+        (server, if self.mutual { client } else { Arc::new(NoClientAuth) })
+    }
+
+    /// Whether `side` is the client: of the outer layer, of the inner one.
+    pub fn is_client(&self, side: Side) -> (bool, bool) {
         let (outer, inner) = self.mix.left();
         match side {
             Side::Left => (outer, inner),
@@ -169,14 +209,14 @@ impl Setup {
     }
 
     pub fn outer_end(&self, side: Side) -> End {
-        self.end(pki::outer(), self.outer, self.client(side).0)
+        self.end(pki::outer(), self.outer, self.is_client(side).0)
     }
 
     pub fn inner_end(&self, side: Side) -> End {
-        self.end(pki::inner(), self.inner, self.client(side).1)
+        self.end(pki::inner(), self.inner, self.is_client(side).1)
     }
 
-    fn seed_of(&self, side: Side) -> u64 {
+    pub fn seed_of(&self, side: Side) -> u64 {
         Rng(self.seed ^ if side == Side::Left { 0 } else { 0x5eed << 32 }).next()
     }
 
@@ -228,43 +268,8 @@ impl Setup {
     /// A host that holds the outer keys of both sides.
     pub fn host(&self) -> Host {
         Host::new(
-            Session::new(self.outer_end(Side::Right).role(), self.limits).unwrap(),
-            Session::new(self.outer_end(Side::Left).role(), self.limits).unwrap(),
+            Box::new(Session::new(self.outer_end(Side::Right).role(), self.limits).unwrap()),
+            Box::new(Session::new(self.outer_end(Side::Left).role(), self.limits).unwrap()),
         )
-    }
-}
-
-/// A setup whose configurations are made once, for many connections.
-pub struct Cast {
-    pub setup: Setup,
-    /// By side: the outer layer's, the inner layer's.
-    roles: [(Role, Role); 2],
-}
-
-impl Cast {
-    pub fn new(setup: Setup) -> Self {
-        let role = |side| (setup.role(setup.outer_end(side)), setup.role(setup.inner_end(side)));
-        Self { setup, roles: Side::BOTH.map(role) }
-    }
-
-    pub fn session(&self, side: Side) -> Machine<Session> {
-        let outer = &self.roles[side as usize].0;
-        Machine::new(self.setup.seed_of(side), || {
-            Session::new(outer.clone(), self.setup.limits).unwrap()
-        })
-    }
-
-    pub fn nested(&self, side: Side) -> Machine<Nested> {
-        let inner = &self.roles[side as usize].1;
-        self.session(side).map(|session| session.nest(inner.clone(), Direct).unwrap())
-    }
-
-    /// A host that holds the outer keys of both sides; it draws from this thread's randomness.
-    pub fn host(&self) -> Host {
-        let [towards_left, towards_right] = Side::BOTH.map(|side| {
-            let outer = &self.roles[side.other() as usize].0;
-            Session::new(outer.clone(), self.setup.limits).unwrap()
-        });
-        Host::new(towards_left, towards_right)
     }
 }

@@ -1,16 +1,25 @@
 //! What may pass unnoticed, each with its reason. Whatever else passes is a failure, and so is
 //! what is listed here and does not.
 
+use nested_tls::Layer;
+
 use super::road::{Fault, Records, Strike};
 use crate::support::pki::Version;
+use crate::support::sessions::Start;
+use crate::support::setup::Setup;
 
 /// A fault in its surroundings.
 pub struct Sight<'a> {
     pub strike: Strike,
     /// The version of the layer that is struck.
-    pub version: Version,
+    version: Version,
+    /// What the layer begins with, and whether its client is struck.
+    start: Start,
+    client: bool,
+    /// Where in TLS 1.3 the record with the Finished stands.
+    finished: usize,
     /// What each side sends on this layer when nothing happens.
-    pub records: &'a Records,
+    records: &'a Records,
 }
 
 /// Something that may pass.
@@ -23,6 +32,11 @@ pub struct Allowed {
 pub const CCS: &[u8] = &[20, 3, 3, 0, 1, 1];
 /// One that nobody sealed.
 pub const CLOSE_NOTIFY: &[u8] = &[21, 3, 3, 0, 2, 1, 0];
+
+const SKIPPED: &str = "\"The server then skips past early data by attempting to deprotect received \
+    records using the handshake traffic key, discarding records which fail deprotection\", or, for \
+    another hello, \"by skipping all records with an external content type of 'application_data'\" \
+    https://www.rfc-editor.org/rfc/rfc8446#section-4.2.10";
 
 const BEHIND_THE_END: &str = "\"Any data received after a closure alert has been received MUST be \
     ignored\" https://www.rfc-editor.org/rfc/rfc8446#section-6.1";
@@ -47,9 +61,11 @@ pub const OF_BYTES: &[Allowed] = &[
               the additional data is the right one, so that nothing else can change \
               https://www.rfc-editor.org/rfc/rfc8446#section-5.2",
         passes: |sight| {
-            matches!(sight.strike.fault, Fault::Flip(0 | 1))
-                && sight.version == Version::Tls13
-                && sight.byte() == (2, 0)
+            matches!(sight.strike.fault, Fault::Flip(0 | 1)) && sight.version == Version::Tls13 && {
+                let (record, at) = sight.byte();
+                let early = sight.client && sight.start == Start::Early && record >= 2;
+                at == 0 && (record == sight.finished || (early && record < sight.finished))
+            }
         },
     },
     Allowed {
@@ -72,9 +88,11 @@ pub const OF_RECORDS: &[Allowed] = &[
             let at = sight.strike.at;
             sight.version == Version::Tls13
                 && match sight.strike.fault {
-                    // Behind the hello, and before the one flight that is protected.
-                    Fault::Insert(bytes) => bytes == CCS && (1..=2).contains(&at),
-                    Fault::Drop | Fault::Double => sight.sent()[at] == CCS,
+                    // Behind the hello, and before the Finished.
+                    Fault::Insert(bytes) => bytes == CCS && (1..=sight.finished).contains(&at),
+                    Fault::Drop | Fault::Double => sight.is_ccs(at),
+                    Fault::Replay => sight.is_ccs(at / 2) && at < sight.finished,
+                    Fault::Swap => sight.is_ccs(at) && at + 1 < sight.finished,
                     _ => false,
                 }
         },
@@ -102,7 +120,88 @@ pub const OF_RECORDS: &[Allowed] = &[
     },
 ];
 
-impl Sight<'_> {
+/// Of faults at bytes, where early data is skipped.
+pub const OF_SKIPPED_BYTES: &[Allowed] = &[Allowed {
+    what: "skipped early data, and its type if it stays a record that can't be opened",
+    why: SKIPPED,
+    passes: |sight| {
+        let Fault::Flip(bit) = sight.strike.fault else { return false };
+        let (record, at) = sight.byte();
+        let typed = at == 0 && sight.client && sight.start == Start::Rejected;
+        // A change_cipher_spec can become a handshake record.
+        (sight.is_skipped(record) && (at >= 5 || (typed && bit < 2)))
+            || (sight.is_ccs(record) && typed && bit == 1)
+    },
+}];
+
+/// Of faults at records, where early data is skipped.
+pub const OF_SKIPPED_RECORDS: &[Allowed] = &[
+    Allowed {
+        what: "skipped early data, missing or another",
+        why: SKIPPED,
+        passes: |sight| {
+            let Strike { fault, at, .. } = sight.strike;
+            matches!(fault, Fault::Drop | Fault::Splice) && sight.is_skipped(at)
+        },
+    },
+    Allowed {
+        what: "something more among skipped early data",
+        why: SKIPPED,
+        passes: |sight| {
+            let Strike { fault, at, .. } = sight.strike;
+            let (record, place) = match fault {
+                Fault::Insert(bytes) => (bytes, at),
+                Fault::Double | Fault::Graft => (&sight.sent()[at][..], at + 1),
+                Fault::Replay => (&sight.sent()[at / 2][..], at + 1),
+                _ => return false,
+            };
+            // Before the server has chosen keys it goes by the type; then by what it can't open.
+            let passes = match sight.start {
+                Start::Retried => record[0] == 23,
+                _ => record[0] == 23 || (record[0] == 22 && record.len() > 5),
+            };
+            sight.client && (1..=sight.skipped_to()).contains(&place) && passes
+        },
+    },
+];
+
+impl<'a> Sight<'a> {
+    pub fn new(strike: Strike, setup: &Setup, records: &'a Records) -> Self {
+        let (outer, inner) = setup.is_client(strike.from);
+        let (version, start, client) = match strike.layer() {
+            Layer::Outer => (setup.outer, setup.start, outer),
+            Layer::Inner => (setup.inner, Start::Cold, inner),
+        };
+        let finished = match (start, client) {
+            // Early data, where there is any; then its end, or the other hello.
+            (Start::Early, true) => 3 + usize::from(setup.has_early_flight()),
+            (Start::Rejected, true) => 3,
+            (Start::Retried, true) => 4,
+            // The other hello.
+            (Start::Retried, false) => 3,
+            _ => 2,
+        };
+        Self { strike, version, start, client, finished, records }
+    }
+
+    /// Where the record stands before which a server skips early data; 0 where it does not.
+    fn skipped_to(&self) -> usize {
+        match self.start {
+            Start::Rejected => self.finished,
+            Start::Retried => self.finished - 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether this record is skipped early data.
+    fn is_skipped(&self, index: usize) -> bool {
+        self.client && index < self.skipped_to() && self.sent()[index][0] == 23
+    }
+
+    fn is_ccs(&self, index: usize) -> bool {
+        self.sent()[index] == CCS
+    }
+
     /// What the struck side sends.
     fn sent(&self) -> &Vec<Vec<u8>> {
         &self.records[self.strike.from as usize]

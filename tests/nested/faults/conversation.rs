@@ -3,10 +3,11 @@
 use nested_tls::{Event, Layer, Nested, Phase, Ports};
 
 use super::road::{End, Road};
+use crate::support::cast::Cast;
 use crate::support::crypto;
 use crate::support::host::Host;
 use crate::support::party::{Machine, Party, Report};
-use crate::support::setup::{Cast, Side};
+use crate::support::setup::Side;
 use crate::support::tally::Place;
 
 pub const REQUEST: &[u8] = &[0x51; 200];
@@ -26,6 +27,10 @@ pub struct Ended {
     pub last_words: usize,
     /// It had closed before that, so it had nothing to say any more.
     pub closed: bool,
+    /// Which layers went on with a session: the outer one, the inner one.
+    pub resumed: [bool; 2],
+    /// Early data was taken.
+    pub early: bool,
 }
 
 impl Ended {
@@ -75,7 +80,11 @@ pub fn converse(cast: &Cast, place: Place, road: &mut Road<'_>) -> [Ended; 2] {
     talk.parties.map(|mut party| {
         let side = sides.next().unwrap() as usize;
         party.read_all();
+        let [outer, inner] =
+            [Layer::Outer, Layer::Inner].map(|layer| party.ports.layer(layer).unwrap());
         Ended {
+            resumed: [outer.resumed, inner.resumed],
+            early: outer.early_data,
             phase: party.ports.phase(),
             report: party.report().clone(),
             last_words: words[side],
@@ -106,8 +115,7 @@ impl Conversation<'_, '_> {
         let to = from.other();
         match &mut self.host {
             Some(host) => {
-                // In TLS 1.2 keys do not change.
-                let _ = host.session(to).update_keys(true);
+                host.hop(to).update_keys();
                 host.inject(to, &bytes);
                 host.silenced[from as usize] = false;
             }
@@ -134,10 +142,7 @@ impl Conversation<'_, '_> {
             for from in Side::BOTH {
                 let sender = &mut self.parties[from as usize];
                 let failed = sender.report().failure.is_some();
-                let mut bytes = Vec::new();
-                while let more @ [_, ..] = &sender.transmit(usize::MAX)[..] {
-                    bytes.extend_from_slice(more);
-                }
+                let bytes = sender.transmit_all();
                 moved |= !bytes.is_empty();
                 if failed {
                     self.words[from as usize] += bytes.len();
@@ -168,7 +173,7 @@ impl Conversation<'_, '_> {
             let Some(end) = self.road.end(from) else { continue };
             let to = from.other();
             match end {
-                End::CloseNotify => host.session(to).close(),
+                End::CloseNotify => host.hop(to).close(),
                 End::Fin | End::Reset => host.hung_up[to as usize] = true,
                 End::Silence => {}
             }
@@ -205,7 +210,7 @@ impl Conversation<'_, '_> {
         }
         if let Some(host) = &mut self.host {
             for side in Side::BOTH {
-                host.session(side).close();
+                host.hop(side).close();
             }
             self.exchange();
         }

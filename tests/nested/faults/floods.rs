@@ -7,7 +7,7 @@ use std::time::Duration;
 use nested_tls::{Layer, Nested, Ports};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::rogue::{Rogue, drain, feed};
+use super::rogue::{Rogue, feed};
 use crate::support::hostile::{self, ALERT, DATA, HANDSHAKE, HEARTBEAT, HELLO_REQUEST, Hostile};
 use crate::support::party::{Machine, Party};
 use crate::support::setup::{Setup, Side};
@@ -151,13 +151,13 @@ fn before_the_keys(hello: u8) -> [(&'static str, Vec<u8>); 10] {
 fn waiting(setup: &Setup, layer: Layer) -> (Machine<Nested>, Option<Hostile>) {
     let mut victim = setup.nested(Side::Left);
     if layer == Layer::Outer {
-        drain(&mut victim);
+        victim.transmit_all();
         return (victim, None);
     }
     let mut host = Hostile::new(5, &setup.outer_end(Side::Right));
     host.connect(&mut |bytes| {
         victim.receive(bytes);
-        drain(&mut victim)
+        victim.transmit_all()
     });
     host.open(&[]);
     (victim, Some(host))

@@ -223,7 +223,7 @@ impl<'a> Road<'a> {
             Fault::Rewrite(n) => rewrite(&record, n),
             _ => None,
         };
-        let reflected = self.records[from.other() as usize].last();
+        let reflected = self.records[from.other() as usize].last().filter(|own| **own != record);
         let came = match (strike.fault, other, reflected) {
             (Fault::Swap, ..) => {
                 self.swapped = Some(record);

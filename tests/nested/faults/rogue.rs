@@ -12,14 +12,6 @@ pub struct Rogue {
     inner: Hostile,
 }
 
-pub fn drain(party: &mut dyn Party) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let more @ [_, ..] = &party.transmit(usize::MAX)[..] {
-        bytes.extend_from_slice(more);
-    }
-    bytes
-}
-
 impl Rogue {
     pub fn connected(setup: &Setup) -> (Machine<Nested>, Self) {
         let mut victim = setup.nested(Side::Left);
@@ -28,7 +20,7 @@ impl Rogue {
         let mut rogue = Self { outer, inner };
         rogue.outer.connect(&mut |bytes| {
             victim.receive(bytes);
-            drain(&mut victim)
+            victim.transmit_all()
         });
         let mut came = rogue.outer.open(&[]);
         for _ in 0..10 {
@@ -42,7 +34,7 @@ impl Rogue {
             for piece in flight.chunks(16_000) {
                 victim.receive(&rogue.outer.seal(DATA, piece));
             }
-            came = rogue.outer.open(&drain(&mut victim));
+            came = rogue.outer.open(&victim.transmit_all());
         }
         panic!("the handshakes do not end: {:?}", victim.report());
     }

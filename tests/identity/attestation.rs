@@ -1,7 +1,8 @@
 //! Verify HSM identity, with chains of the real shapes.
 
 use nested_tls::identity::attestation::{Document, Evidence};
-use nested_tls::identity::{Note, Problem, Request, TimePolicy};
+use nested_tls::identity::{Note, Peer, Pinned, Presented, Problem, Request, Rule, TimePolicy};
+use rustls::pki_types::ServerName;
 
 use crate::forge::{
     Draft, Key, Kind, basic_constraints, bits, cn, extension, hsm_name, now, provider, request, seq,
@@ -87,6 +88,22 @@ fn the_cluster_certificate_has_the_same_key() {
     let error =
         attested.check_cluster_certificate(&cluster(&device.hardware), &provider()).unwrap_err();
     assert_eq!((error.problem(), error.file()), (Problem::PublicKeys, Some("ClusterCertificate")));
+}
+
+#[test]
+fn the_pin_admits_the_attested_key_alone() {
+    let device = device();
+    let attested = device.evidence.verify(TimePolicy::IgnoreExpiry, now(), &provider()).unwrap();
+    let rule = Pinned::new([attested.pin()], provider()).unwrap();
+    let customer = Key::new(Kind::P256);
+    let name = ServerName::try_from("hsm.example").unwrap();
+    let judge = |key: &Key| {
+        let leaf = Draft::v1(&hsm_name("5.3G1953"), &key.spki, &cn("customerCA")).sign(&customer);
+        let (leaf, peer) = (&leaf, Peer::Server);
+        rule.judge(&Presented { leaf, chain: &[], peer, name: Some(&name), now: now() })
+    };
+    assert_eq!(judge(&device.hsm).unwrap().file.as_deref(), Some("HsmCertificate"));
+    assert_eq!(judge(&device.hardware).unwrap_err().problem(), Problem::Pin);
 }
 
 /// One document exchanged, one error, in the file it is about.

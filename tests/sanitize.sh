@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests under AddressSanitizer and LeakSanitizer: the crate, and every crate that it calls; not the
-# C and assembler inside the providers. Needs `rustup toolchain install nightly`, on x86-64 or aarch64 Linux.
+# C and assembler inside the providers. Needs Linux and `rustup toolchain install nightly`.
 # Arguments are the test binaries; all that hold the core to anything, if there are none.
 set -euo pipefail
 cd "$(dirname "$0")/.."

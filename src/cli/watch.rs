@@ -61,6 +61,12 @@ impl WatchOptions {
     }
 
     fn open_with(&self, command: &str, pcap_secrets: bool) -> Result<Watch, Failure> {
+        let [a, b, c] = [&self.keylog, &self.trace, &self.pcap];
+        let same = |one: &Option<PathBuf>, other| one.is_some() && one == other;
+        if same(a, b) || same(a, c) || same(b, c) {
+            let reason = "--keylog, --trace and --pcap would write to one file";
+            return Err(Failure::usage(reason, "name a file for each"));
+        }
         let keylog = self.open_keylog()?;
         let trace = self.trace.as_deref().map(|path| TraceFile::create(path, command));
         let pcap = self.pcap.as_deref().map(|path| Capture::create(path, pcap_secrets));

@@ -164,6 +164,19 @@ fn tap(client: TcpStream, server: TcpStream, passed: &Arc<Mutex<Passed>>) {
     back.join().unwrap();
 }
 
+#[test]
+fn each_file_has_one_writer() {
+    let place = directory("one-file");
+    let file = place.join("file");
+    let name = file.to_str().unwrap();
+    for pair in [["--trace", "--pcap"], ["--keylog", "--trace"], ["--keylog", "--pcap"]] {
+        let more = [pair[0], name, pair[1], name];
+        run(&client("127.0.0.1:1", &more), b"").ends(2, &["would write to one file"]);
+        assert!(!file.exists());
+    }
+    fs::remove_dir_all(place).unwrap();
+}
+
 /// The key log opens the real wire, too, and what it shows there is what `--pcap` writes.
 #[test]
 fn the_key_log_opens_the_wire_of_the_outer_layer() {

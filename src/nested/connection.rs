@@ -330,18 +330,16 @@ impl Connection {
         }
     }
 
-    /// Seal one record from the front of `chunks`, of at most `max` bytes. Returns how many were
-    /// taken.
+    /// Seal one record from the front of `chunks`. Returns how many bytes were taken.
     pub(super) fn seal<'a>(
         &mut self,
         chunks: impl Iterator<Item = &'a [u8]>,
-        max: usize,
         out: &mut Queue,
     ) -> Result<usize, Error> {
         let State::Traffic(traffic) = &mut self.state else {
             return Ok(0);
         };
-        let max = max.min(traffic.max_fragment());
+        let max = traffic.max_fragment();
         let mut chunks = chunks.fuse();
         let (first, second) = (chunks.next().unwrap_or_default(), chunks.next());
         if second.is_none() && first.len() <= record::PIECE.min(max) {
@@ -365,7 +363,7 @@ impl Connection {
 
     pub(super) fn answer(&mut self, out: &mut Queue) -> Result<(), Error> {
         match &mut self.state {
-            State::Traffic(traffic) if !self.closed => traffic.answer(out, &mut self.ledger),
+            State::Traffic(traffic) => traffic.answer(out, &mut self.ledger),
             _ => Ok(()),
         }
     }

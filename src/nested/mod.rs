@@ -214,7 +214,7 @@ impl<F: Framing> Nested<F> {
     fn seal_inner(&mut self, more: &[u8]) -> Result<(), Error> {
         let all = self.unsealed.len() + more.len();
         let chunks = [&self.unsealed, more].into_iter().filter(|chunk| !chunk.is_empty());
-        let sealed = match self.inner.seal(chunks, usize::MAX, &mut self.inner_sealed) {
+        let sealed = match self.inner.seal(chunks, &mut self.inner_sealed) {
             Ok(sealed) if sealed != all => Err(rustls::Error::EncryptError),
             sealed => sealed,
         };

@@ -476,7 +476,7 @@ impl Traffic {
             self.answer(out, ledger)?;
         }
         if self.is_tls13() {
-            if self.write_sequence > 0 && self.write_sequence + 1 >= self.write_limit {
+            if self.write_sequence + 1 >= self.write_limit {
                 self.key_update_record(false, out, ledger)?;
             }
         } else if self.write_sequence + LAST_WORDS >= self.write_limit {

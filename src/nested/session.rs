@@ -182,7 +182,7 @@ impl Session {
             if session.queued() < session.limits.wire_out {
                 session.connection.answer(&mut session.sealed)?;
             }
-            session.connection.seal(session.pending.iter(), usize::MAX, &mut session.sealed)
+            session.connection.seal(session.pending.iter(), &mut session.sealed)
         };
         loop {
             match step(self) {
@@ -342,7 +342,7 @@ impl Machine for Session {
         let mut taken = 0;
         while taken < data.len() && room {
             let rest = data.get(taken..).into_iter();
-            match self.connection.seal(rest, usize::MAX, &mut self.sealed) {
+            match self.connection.seal(rest, &mut self.sealed) {
                 Ok(0) => break,
                 Ok(n) => taken += n,
                 Err(error) => {

@@ -187,18 +187,13 @@ impl Inbound {
 
     /// The plaintext as an owned buffer, without a copy.
     pub(super) fn take(&mut self, which: fn(&mut Self) -> &mut Region) -> BytesMut {
-        let region = *which(self);
+        let region = core::mem::take(which(self));
         let mut taken = self.bytes.split_to(region.end);
         let _ = taken.split_to(region.start);
         // Regions to the left of the one taken are empty; those to the right moved with the bytes.
-        // `outer` also says where the space begins that may have been offered.
-        for other in [&mut self.plain, &mut self.inner, &mut self.carried] {
-            *other = match other.start.checked_sub(region.end) {
-                Some(start) if !other.is_empty() => Region::new(start, other.len()),
-                _ => Region::default(),
-            };
+        for other in [&mut self.plain, &mut self.inner, &mut self.carried, &mut self.outer] {
+            *other = Region::new(other.start.saturating_sub(region.end), other.len());
         }
-        self.outer = Region::new(self.outer.start.saturating_sub(region.end), self.outer.len());
         taken
     }
 
@@ -255,29 +250,23 @@ impl Queue {
 
     /// Drop up to `n` bytes at the front.
     pub(super) fn consume(&mut self, mut n: usize) {
-        n = n.min(self.len);
-        self.len -= n;
         while let Some(chunk) = self.chunks.front() {
             let left = chunk.len() - self.sent;
             if n < left {
                 self.sent += n;
+                self.len -= n;
                 return;
             }
             n -= left;
-            self.sent = 0;
-            self.chunks.pop_front();
-        }
-        if self.chunks.capacity() > 16 {
-            self.chunks = VecDeque::new();
+            self.pop_front();
         }
     }
 
     /// The first chunk as an owned buffer, without a copy.
     pub(super) fn take(&mut self) -> Option<Bytes> {
-        let chunk = self.chunks.pop_front()?;
+        let (chunk, sent) = self.pop_front()?;
         let mut bytes = Bytes::from(chunk);
-        let _ = bytes.split_to(core::mem::take(&mut self.sent));
-        self.len -= bytes.len();
+        let _ = bytes.split_to(sent);
         Some(bytes)
     }
 
@@ -287,8 +276,17 @@ impl Queue {
 
     /// The first chunk, if nothing of it was sent.
     pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
+        self.pop_front().map(|(chunk, _)| chunk)
+    }
+
+    /// The first chunk, and how much of it was sent.
+    fn pop_front(&mut self) -> Option<(Vec<u8>, usize)> {
         let chunk = self.chunks.pop_front()?;
-        self.len -= chunk.len();
-        Some(chunk)
+        let sent = core::mem::take(&mut self.sent);
+        self.len -= chunk.len() - sent;
+        if self.chunks.is_empty() && self.chunks.capacity() > 16 {
+            self.chunks = VecDeque::new();
+        }
+        Some((chunk, sent))
     }
 }

@@ -158,7 +158,14 @@ pub(crate) fn a_large_message_in_the_smallest_fragments() {
 pub(crate) fn a_large_ticket_in_the_smallest_fragments() {
     for limits in [Limits::default(), SMALL] {
         let setup = Setup { limits, ..Setup::default() };
-        let (mut left, mut peer) = session(&setup);
+        // The tickets are the configuration's, not the connection's own.
+        let role = setup.outer_end(Side::Left).role();
+        let mut left = Session::new(role.clone(), limits).unwrap();
+        let mut peer = Hostile::new(5, &setup.outer_end(Side::Right));
+        peer.connect(&mut |bytes| {
+            offer(&mut left, bytes);
+            output(&mut left)
+        });
         let ticket = hostile::ticket(0xffff - 14);
         let mut held = Held::new(limits);
         for _ in 0..3 {
@@ -178,7 +185,12 @@ pub(crate) fn a_large_ticket_in_the_smallest_fragments() {
         if left.failure().is_none() {
             left.wire_received(0).unwrap();
             assert_eq!(left.buffered(), 0);
+            let with = live();
+            drop(left);
+            let kept = with - live();
+            assert!(kept < 16 * 1024, "{kept} bytes kept");
         }
+        drop(role);
     }
 }
 

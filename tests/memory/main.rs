@@ -47,6 +47,7 @@ fn main() {
         bound::tickets_without_end,
         records::receiving_a_record_allocates_nothing,
         records::sending_a_record_allocates_once_per_layer,
+        records::a_queue_that_was_long_takes_no_more_than_before,
         records::an_idle_connection_gives_its_buffers_back,
     ];
     let wanted = env::args().skip(1).find(|argument| !argument.starts_with('-'));

@@ -2,6 +2,7 @@
 
 use nested_tls::*;
 
+use crate::support::pair::Pair;
 use crate::support::schedule::Told;
 use crate::support::setup::{Setup, Side};
 use crate::{allocations, live};
@@ -130,6 +131,30 @@ pub(crate) fn sending_a_record_allocates_once_per_layer() {
                 "{taken} allocations for 100 times {records} records"
             );
         }
+    }
+}
+
+/// A queue that was long gives its places back, whichever way it is emptied.
+pub(crate) fn a_queue_that_was_long_takes_no_more_than_before() {
+    let by_reference = |session: &mut Session| {
+        while let Some(bytes) = session.wire_out() {
+            let n = bytes.len();
+            session.wire_sent(n).unwrap();
+        }
+    };
+    let owned = |session: &mut Session| drop(records(session));
+    for empty in [&by_reference as &dyn Fn(&mut Session), &owned] {
+        let setup = Setup::default();
+        let mut pair = Pair::new(setup.session(Side::Left), setup.session(Side::Right));
+        pair.settle();
+        let mut left = pair.left.ports;
+        let before = live();
+        for _ in 0..1000 {
+            left.plain_write(b"x").unwrap();
+        }
+        empty(&mut left);
+        let kept = live().saturating_sub(before);
+        assert!(kept < 1024, "{kept} bytes kept");
     }
 }
 

@@ -83,6 +83,61 @@ fn closing_looks_at_what_it_makes_room_for() {
     assert_eq!(pair.left.ports.phase(), Phase::Closed);
 }
 
+/// A session takes in no record beyond its mark of plaintext, and takes on none beyond its mark
+/// of output.
+#[test]
+fn a_session_alone_keeps_to_its_marks() {
+    for plaintext in [90, 91] {
+        let limits = Limits { plaintext, ..Limits::default() };
+        let (mut left, mut peer) = session(&Setup { limits, ..Setup::default() });
+        let records: Vec<_> = (0..3).map(|_| peer.seal(DATA, &[1; 90])).collect();
+        left.receive(&records.concat());
+        let taken = left.read_all().len();
+        assert_eq!(taken, 3 * 90, "what came is read on as room is made");
+        left.receive(&peer.seal(DATA, &[1; 90]));
+        assert_eq!(left.ports.readiness().wire_in, plaintext > 90);
+        let Plaintext::Bytes(bytes) = left.ports.plain_out() else { panic!() };
+        assert_eq!(bytes.len(), 90);
+        left.receive(&[peer.seal(DATA, &[1; 90]), peer.seal(DATA, &[1; 90])].concat());
+        let Plaintext::Bytes(bytes) = left.ports.plain_out() else { panic!() };
+        assert_eq!(bytes.len(), if plaintext > 90 { 180 } else { 90 });
+    }
+    let limits = Limits { wire_out: 20_000, ..Limits::default() };
+    for (data, taken) in [(16_384, 16_384), (30_000, 30_000), (60_000, 32_768)] {
+        let (mut left, _) = session(&Setup { limits, ..Setup::default() });
+        assert_eq!(left.write(&vec![1; data]), taken);
+    }
+}
+
+/// Nor does an inner layer open a record beyond its mark of plaintext, in one outer record or in
+/// several.
+#[test]
+fn what_is_not_read_is_not_opened() {
+    for (plaintext, opened) in [(89, 90), (90, 90), (91, 180)] {
+        for together in [false, true] {
+            let limits = Limits { plaintext, ..Limits::default() };
+            let mut pair = Setup { limits, ..Setup::default() }.connected();
+            let mut bytes = Vec::new();
+            for _ in 0..3 {
+                pair.right.write(&[1; 90]);
+                if together {
+                    // Seals what waits, and sends nothing.
+                    pair.left.write(b"?");
+                    let question = drain(&mut pair.left);
+                    pair.right.receive(&question);
+                } else {
+                    bytes.extend(drain(&mut pair.right));
+                }
+            }
+            bytes.extend(drain(&mut pair.right));
+            pair.left.receive(&bytes);
+            let Plaintext::Bytes(bytes) = pair.left.ports.plain_out() else { panic!() };
+            assert_eq!(bytes.len(), opened);
+            assert_eq!(pair.left.read_all().len(), 3 * 90);
+        }
+    }
+}
+
 /// What goes before a write (an answer, an inner layer's last records) takes room of its own.
 #[test]
 fn who_was_told_of_room_has_it() {
@@ -242,11 +297,75 @@ fn a_strange_header_is_refused_however_it_comes() {
 #[test]
 fn what_waits_is_counted() {
     let mut pair = Setup::default().connected();
+    // What is kept to leave together, with its room for more.
+    assert_eq!(pair.left.write(&[1; 3000]), 3000);
+    assert_eq!(pair.left.write(&[1; 100]), 100);
+    assert!(pair.left.with(|ports| ports.buffered()) >= 6000);
+    drain(&mut pair.left);
+    let mut pair = Setup::default().connected();
     assert_eq!(pair.left.write(&[1; 5000]), 5000);
     assert!(pair.left.with(|ports| ports.buffered()) >= 5000);
     let bytes = drain(&mut pair.left);
     assert_eq!(pair.right.receive(&bytes), bytes.len());
     assert!(pair.right.with(|ports| ports.buffered()) >= 5000);
+    // Nor is the beginning of a message in a buffer of the wire.
+    let (mut left, mut peer) = session(&Setup::default());
+    left.receive(&peer.seal(HANDSHAKE, &hostile::ticket(9000)[..5000]));
+    assert!(left.with(|ports| ports.buffered()) >= 5000);
+}
+
+/// Reads that fill what they are offered are offered more, up to the limit; smaller ones less. A
+/// machine that holds nothing offers all of that, also where its user took the buffer's bytes.
+#[test]
+fn space_follows_what_comes() {
+    let limits = Limits::default();
+    for owned in [false, true] {
+        let mut pair = Setup { limits, ..Setup::default() }.connected();
+        // Without those who watch a machine: they, too, ask it for space.
+        let mut right = pair.right.ports;
+        for (size, expected) in [(50, 4096), (60_000, limits.wire_in), (50, 4096)] {
+            let mut offered = Vec::new();
+            for _ in 0..20 {
+                pair.left.write(&vec![1; size]);
+                let sealed = drain(&mut pair.left);
+                let mut rest = &sealed[..];
+                offered.push(right.wire_in().unwrap().len());
+                while !rest.is_empty() {
+                    let space = right.wire_in().unwrap();
+                    let n = space.len().min(rest.len());
+                    space[..n].copy_from_slice(&rest[..n]);
+                    right.wire_received(n).unwrap();
+                    rest = &rest[n..];
+                    match owned {
+                        true => while right.plain_out_bytes().is_some() {},
+                        false => drop(right.plain_out_into(&mut Vec::new())),
+                    }
+                }
+            }
+            assert_eq!(offered[16..], [expected; 4], "for {size} bytes at a time");
+        }
+        // As much as the next record may need.
+        assert!(right.buffered() <= 27 * 1024, "{} bytes kept", right.buffered());
+    }
+}
+
+/// What a failed outer layer can't send any more is not kept, either.
+#[test]
+fn a_failed_machine_holds_nothing() {
+    for setup in Setup::versions() {
+        let _told = Told::new(setup);
+        let mut pair = setup.connected();
+        for _ in 0..2 {
+            // The first waits as an inner record, the second as plaintext.
+            pair.left.write(&[1; 20_000]);
+        }
+        pair.left.receive(&[23, 3, 3, 0, 40]);
+        pair.left.receive(&[7; 40]);
+        assert!(pair.left.error().is_some());
+        drain(&mut pair.left);
+        let _ = pair.left.ports.wire_received(0);
+        assert_eq!(pair.left.ports.buffered(), 0);
+    }
 }
 
 #[test]
@@ -268,6 +387,16 @@ fn an_idle_machine_gives_its_buffers_back() {
                 ports.buffered()
             });
             assert_eq!(kept, 0);
+            // Nor does it keep what it took to send, without being asked for space again.
+            let ports = &mut party.ports;
+            for _ in 0..3 {
+                assert_eq!(ports.plain_write(b"again").unwrap(), 5);
+                while let Some(bytes) = ports.wire_out() {
+                    let n = bytes.len();
+                    ports.wire_sent(n).unwrap();
+                }
+                assert_eq!(ports.buffered(), 0);
+            }
         }
     }
 }

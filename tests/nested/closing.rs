@@ -467,15 +467,27 @@ fn a_session_alone() {
         assert_eq!((error.layer(), error.kind()), (OUTER, &ErrorKind::Truncated));
         assert!(!pair.right.report().end);
         let mut pair = connect();
+        assert_eq!([pair.left.ports.phase(), pair.right.ports.phase()], [Phase::Preamble; 2]);
         pair.left.close_write();
         pair.left.close_write();
         pair.left.close();
         pair.settle();
+        assert_eq!([pair.left.ports.phase(), pair.right.ports.phase()], [Phase::Closing; 2]);
         pair.send(Side::Right, b"the other way");
         assert_eq!(pair.left.report().read, b"the other way");
         pair.right.close();
         pair.hang_up();
         for side in Side::BOTH {
+            assert_eq!(pair.party(side).report().events.last(), Some(&Event::Closed));
+        }
+        assert_eq!([pair.left.ports.phase(), pair.right.ports.phase()], [Phase::Closed; 2]);
+        // A half-close before the handshake's end waits for it.
+        let mut pair = Pair::new(setup.session(Side::Left), setup.session(Side::Right));
+        pair.left.close_write();
+        pair.right.close_write();
+        pair.settle();
+        for side in Side::BOTH {
+            assert_eq!(pair.party(side).report().failure, None, "{side:?}");
             assert_eq!(pair.party(side).report().events.last(), Some(&Event::Closed));
         }
         // A client that hangs up in the handshake.

@@ -214,11 +214,42 @@ fn messages_that_nobody_takes_stop_the_input() {
 }
 
 #[test]
+fn the_end_is_marked_once() {
+    let mut pair = connected(&Setup::default(), Prefixed::default);
+    pair.left.close_write();
+    pair.settle();
+    pair.left.close_write();
+    assert_eq!(pair.left.transmit(usize::MAX), b"");
+}
+
+#[test]
+fn messages_have_their_bounds() {
+    let limits = Limits { messages: 2000, ..Limits::default() };
+    let setup = Setup { limits, ..Setup::default() };
+    let mut pair = connected(&setup, Prefixed::default);
+    let error = pair.left.with(|p| p.send_message(&[9; 2001])).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Limit { limit: 2000, .. }), "{error}");
+    assert_eq!(pair.left.with(|p| p.send_message(&[9; 2000])), Ok(()));
+    // Room for as many as were taken, and for no more.
+    let mut pair = connected(&setup, Prefixed::default);
+    for i in 0..12 {
+        if i >= 4 {
+            assert!(!pair.right.ports.readiness().wire_in, "4 messages wait");
+            assert_eq!(pair.right.with(Nested::poll_message).unwrap(), [9; 500][..]);
+        }
+        assert!(pair.right.ports.readiness().wire_in);
+        pair.left.with(|p| p.send_message(&[9; 500])).unwrap();
+        let bytes = pair.left.transmit(usize::MAX);
+        assert_eq!(pair.right.receive(&bytes), bytes.len());
+    }
+}
+
+#[test]
 fn empty_messages_take_memory_too() {
     let limits = Limits { messages: 2000, ..Limits::default() };
     let (mut left, mut right) = facing(Prefixed::default(), limits);
     for _ in 0..1000 {
-        right.write(&[1, 0, 0].repeat(100));
+        right.write(&[1, 0, 0].repeat(5000));
         let mut stuck = false;
         while let bytes @ [_, ..] = &right.transmit(usize::MAX)[..] {
             stuck |= left.receive(bytes) < bytes.len();
@@ -228,6 +259,8 @@ fn empty_messages_take_memory_too() {
         }
     }
     assert!(!left.ports.readiness().wire_in, "100 000 messages wait");
+    let waiting = left.with(|ports| ports.buffered());
+    assert!(waiting < limits.wire_in + 20_000, "{waiting} bytes for {} allowed", limits.messages);
     let mut count = 0;
     while left.with(Nested::poll_message).is_some() {
         count += 1;

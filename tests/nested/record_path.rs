@@ -46,6 +46,12 @@ enum End {
     Told(u8),
 }
 
+/// Its version, random, no session, one suite, no compression.
+fn client_hello() -> Op {
+    let body = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
+    message(&handshake(1, &body))
+}
+
 const UNEXPECTED_MESSAGE: u8 = 10;
 const BAD_RECORD_MAC: u8 = 20;
 const RECORD_OVERFLOW: u8 = 22;
@@ -153,6 +159,12 @@ fn types() {
         rows.extend(both(Tls12, vec![Op::Raw(raw.to_vec())], End::Alert(expected)));
         rows.extend(both(Tls13, vec![Op::Raw(raw.to_vec())], End::Alert(UNEXPECTED_MESSAGE)));
     }
+    // A record in clear with nothing in it is none, but of data, which is then not protected.
+    for typ in [HANDSHAKE, ALERT] {
+        let empty = vec![Op::Raw(vec![typ, 3, 3, 0, 0])];
+        rows.extend(everywhere(empty, End::Alert(DECODE_ERROR)));
+    }
+    rows.extend(everywhere(vec![Op::Raw(vec![DATA, 3, 3, 0, 0])], End::Alert(BAD_RECORD_MAC)));
     // The version's major byte is TLS'; its minor one means nothing in TLS 1.3.
     let flip = |at, mask| vec![data(3), Op::Flip { at, mask }, data(4)];
     rows.extend(everywhere(flip(1, 1), End::Alert(DECODE_ERROR)));
@@ -204,6 +216,8 @@ fn alerts() {
     for payload in [&[1][..], &[1, 0, 0], &[2, 40, 2, 40]] {
         rows.extend(everywhere(vec![record(ALERT, payload)], End::Alert(DECODE_ERROR)));
     }
+    let short = Script::new(Tls13, CLIENT, [record(ALERT, &[1])]).check();
+    assert_eq!(short.error, Some(rustls::InvalidMessage::MessageTooShort.into()));
     // Warnings: TLS 1.2 takes a few, TLS 1.3 has but one kind.
     rows.extend(everywhere(vec![alert(1, 90), data(2), close.clone()], End::Closed(2)));
     rows.extend(both(Tls12, vec![alert(1, 42), data(2)], End::Read(2)));
@@ -299,6 +313,9 @@ fn renegotiation_and_other_messages() {
     rows.push((Tls12, CLIENT, vec![hello.clone(), hello.clone()], unexpected));
     rows.push((Tls12, SERVER, vec![hello.clone()], unexpected));
     rows.extend(both(Tls13, vec![hello], unexpected));
+    // Only a server is asked by a ClientHello, and only in TLS 1.2.
+    rows.push((Tls12, CLIENT, vec![client_hello()], unexpected));
+    rows.extend(both(Tls13, vec![client_hello()], unexpected));
     let odd = message(&handshake(0, &[1]));
     rows.push((Tls12, CLIENT, vec![odd], End::Alert(DECODE_ERROR)));
     // Finished, HelloVerifyRequest's number, EndOfEarlyData, message_hash, none.
@@ -315,11 +332,7 @@ fn renegotiation_is_refused_in_words() {
     let [session, nested, _] = script.play();
     assert_eq!(session.alerts, [[1, 100]]);
     assert_eq!(nested.alerts, [[1, 100]]);
-    // A ClientHello: its version, random, no session, one suite, no compression.
-    let mut hello = vec![3, 3];
-    hello.extend([9; 32]);
-    hello.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
-    let script = Script::new(Tls12, SERVER, [message(&handshake(1, &hello)), data(2)]);
+    let script = Script::new(Tls12, SERVER, [client_hello(), data(2)]);
     let [session, _, rustls] = script.play();
     assert_eq!((&session.alerts[..], session.read.len()), (&[[1, 100]][..], 2), "{rustls:?}");
 }

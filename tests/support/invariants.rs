@@ -133,31 +133,40 @@ impl Watch {
     }
 
     /// Readiness says what the ports do.
-    fn check_readiness(&self, machine: &mut impl Ports) {
+    fn check_readiness<M: Ports>(&self, machine: &mut M) {
         let ready = machine.readiness();
-        assert_eq!(ready.wire_in, machine.wire_in().is_some_and(|space| !space.is_empty()));
+        let space = machine.wire_in().map_or(0, |space| space.len());
+        assert_eq!(ready.wire_in, space > 0);
         assert_eq!(ready.plain_out, machine.plain_out() != Plaintext::Pending);
+        assert!(!ready.message || machine.layer(Layer::Inner).is_some(), "a message of nobody");
         if !ready.wire_out {
             // Asking seals, so a machine that has something is not asked here.
             assert!(machine.wire_out().is_none(), "output without readiness");
             assert!(machine.wire_out_bytes().is_none());
             assert_eq!(machine.wire_sent(0), Ok(()));
         }
-        if self.failure.is_none() {
-            // Nothing was received into the space offered above.
-            assert_eq!(machine.wire_received(0), Ok(()));
-        }
-        assert_eq!(machine.readiness(), ready, "asking changed the answer");
-        let given = usize::MAX;
-        for refused in
-            [machine.wire_received(given), machine.wire_sent(given), machine.plain_consumed(given)]
-        {
-            let error = refused.unwrap_err();
+        let plain = match machine.plain_out() {
+            Plaintext::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let sealed = if ready.wire_out { usize::MAX - 1 } else { 0 };
+        for (offered, commit) in [
+            (space, &mut M::wire_received as &mut dyn FnMut(&mut M, usize) -> Result<(), Error>),
+            (sealed, &mut M::wire_sent),
+            (plain, &mut M::plain_consumed),
+        ] {
+            let given = offered + 1;
+            let error = commit(machine, given).expect_err("more than was offered");
             assert!(
                 matches!(error.kind(), ErrorKind::Misuse(Misuse::Count { given: g, .. }) if *g == given),
                 "{error}"
             );
         }
+        if self.failure.is_none() {
+            // Nothing was received into the space offered above.
+            assert_eq!(machine.wire_received(0), Ok(()));
+        }
+        assert_eq!(machine.readiness(), ready, "asking changed the answer");
     }
 
     /// Nothing can move without new input (I1): a commit that reports nothing changes nothing.

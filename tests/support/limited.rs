@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// Configurations made in `make`, on this thread, allow each key only so many records. A key that
-/// seals more, or one number twice, panics.
+/// seals more, or one number twice, or begins with another number than 0, panics.
 pub fn with_limit<R>(limit: u64, make: impl FnOnce() -> R) -> R {
     LIMIT.set(Some(limit));
     let made = make();
@@ -105,6 +105,8 @@ impl MessageEncrypter for Encrypter {
         seq: u64,
     ) -> Result<OutboundOpaqueMessage, Error> {
         assert!(seq >= self.next, "number {seq} again");
+        // AWS-LC takes the first number that it sees for this one.
+        assert!(seq == 0 || self.next > 0, "number {seq} before number 0");
         assert!(seq < self.limit, "number {seq} of {}", self.limit);
         self.next = seq + 1;
         self.inner.encrypt(msg, seq)

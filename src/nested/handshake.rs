@@ -138,6 +138,10 @@ impl Handshake {
             if self.held && ledger.info.records_out > 0 {
                 return (used, Ok(Step::NeedsMore));
             }
+            // What early data leads to comes before what stands behind it, as if that had not come.
+            if !self.early.received.is_empty() {
+                return (used, Ok(Step::NeedsMore));
+            }
             // rustls wants more: show it the next record, whole.
             let rest = input.get_mut(used..).unwrap_or_default();
             let stop =

@@ -11,10 +11,13 @@ use crate::forge::{
     Draft, Key, Kind, PRINTABLE, SERVER_AUTH, T61, UTF8, basic_constraints, certificate_pem, cn,
     dns_name, hsm_name, key_usage, name, purpose, request, seed_name,
 };
+use crate::support::cast::Cast;
 use crate::support::crypto::Rng;
 use crate::support::framings::{Bridge, Prefixed};
+use crate::support::null::Strength;
 use crate::support::pair::Pair;
 use crate::support::party::{Machine, Party};
+use crate::support::sessions::Start;
 use crate::support::setup::{Setup, Side};
 use crate::targets::{framing, wire_bytes};
 
@@ -22,6 +25,7 @@ use crate::targets::{framing, wire_bytes};
 #[ignore = "writes the corpus"]
 fn write() {
     wire_bytes();
+    wire_bytes_going_on();
     framing();
     record_differential();
     operations();
@@ -86,6 +90,25 @@ fn wire_bytes() {
                 );
             }
         }
+    }
+}
+
+/// Conversations that go on with sessions, under cryptography that notices nothing, and everything.
+fn wire_bytes_going_on() {
+    for (roles, ways) in (32..=255).flat_map(|roles| [(roles, 0b10), (roles, 0xca)]) {
+        let plan = wire_bytes::Plan::new(roles, ways);
+        // Each thing once: asking for certificates, or for what only TLS 1.3 has, is no other seed.
+        let again = roles & 16 != 0 || (roles & 4 != 0 && roles & 64 != 0) || roles & 32 == 0;
+        // What nobody notices can't be told from what is to be skipped.
+        let skips = plan.setup.start == Start::Rejected;
+        if again || (skips && plan.setup.null == Some(Strength::Nothing)) {
+            continue;
+        }
+        let cast = Cast::new(plan.setup);
+        let pair = Pair::new(cast.nested(Side::Left), cast.nested(Side::Right));
+        let bytes = conversation(pair, &tls13(&plan.setup));
+        let name = format!("going-on-{roles:02x}-{ways:02x}");
+        save("wire_bytes", &name, &joined(roles, ways, &bytes));
     }
 }
 

@@ -8,8 +8,11 @@
 use nested_tls::{Layer, Phase, Ports};
 
 use super::{LOW, bit, byte, setup, sizes};
+use crate::support::cast::Cast;
 use crate::support::null::Strength;
 use crate::support::party::{Keyed, Machine, Party, Report};
+use crate::support::pki::Version;
+use crate::support::sessions::Start;
 use crate::support::setup::{Setup, Side};
 
 use arbitrary::Unstructured;
@@ -19,6 +22,13 @@ pub struct Plan {
     pub setup: Setup,
     pub ways: u8,
 }
+
+/// Of the roles: the outer layer goes on with a session, and with early data where there is any.
+const GOES_ON: u8 = 5;
+/// The server takes no early data any more.
+const REJECTS: u8 = 6;
+/// The inner layer goes on, too.
+const INNER_GOES_ON: u8 = 7;
 
 /// One `Session`, no `Nested`.
 const SINGLE: u8 = 0;
@@ -45,6 +55,14 @@ impl Plan {
         };
         let mut setup = setup(roles, null);
         setup.mutual = !bit(roles, 4);
+        if bit(roles, GOES_ON) {
+            setup.start = match (setup.outer, bit(roles, REJECTS)) {
+                (Version::Tls12, _) => Start::Resumed,
+                (Version::Tls13, false) => Start::Early,
+                (Version::Tls13, true) => Start::Rejected,
+            };
+            setup.inner_resumes = bit(roles, INNER_GOES_ON);
+        }
         if bit(ways, TIGHT) {
             setup.limits = LOW;
         }
@@ -66,12 +84,12 @@ pub fn run(data: &[u8]) {
     let mut by_seed = sizes(data);
     if plan.has(SINGLE) {
         let feed = |size: &mut dyn FnMut() -> usize| {
-            feed(plan.setup.session(Side::Left), &plan, bytes, size)
+            feed(Cast::new(plan.setup).session(Side::Left), &plan, bytes, size)
         };
         assert_eq!(feed(&mut || usize::MAX), feed(&mut by_seed), "I2");
     } else {
         let feed = |size: &mut dyn FnMut() -> usize| {
-            feed(plan.setup.nested(Side::Left), &plan, bytes, size)
+            feed(Cast::new(plan.setup).nested(Side::Left), &plan, bytes, size)
         };
         assert_eq!(feed(&mut || usize::MAX), feed(&mut by_seed), "I2");
     }

@@ -101,7 +101,8 @@ fn story(text: &str, connection: u64) -> Result<Story, Failure> {
         (true, true) => Ok(story.finish()),
         (true, false) => {
             let reason = format!("there is no connection {connection} in the trace");
-            Err(Failure::usage(reason, "give --connection the number of one that is there"))
+            let remedy = "give --connection the number of one that is there; there is none where TCP was refused";
+            Err(Failure::usage(reason, remedy))
         }
         (false, _) => Err(Failure::usage("the trace is empty", REMEDY)),
     }

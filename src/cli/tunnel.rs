@@ -45,7 +45,7 @@ pub(crate) async fn open(
     let opened = async {
         link.handshake(limit).await?;
         let no_answer = |_| {
-            let what = format!("there was none within {} s", limit.as_secs_f64());
+            let what = format!("it was not whole within {} s", limit.as_secs_f64());
             Broken::Tunnel(HttpConnectError::Answer(what))
         };
         timeout(limit, ask(&mut link, request)).await.map_err(no_answer)?

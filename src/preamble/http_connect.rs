@@ -164,12 +164,12 @@ impl HttpConnect {
             Some(200..=299) => Ok(true),
             code => Err(HttpConnectError::Refused {
                 status: code.unwrap_or_default(),
-                reason: response.reason.unwrap_or_default().escape_debug().to_string(),
+                reason: printable(response.reason.unwrap_or_default()),
                 challenge: response
                     .headers
                     .iter()
                     .find(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"))
-                    .map(|header| String::from_utf8_lossy(header.value).escape_debug().to_string()),
+                    .map(|header| printable(&String::from_utf8_lossy(header.value))),
             }),
         }
     }
@@ -209,7 +209,7 @@ pub enum HttpConnectError {
 impl fmt::Display for HttpConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answer(what) => write!(f, "the proxy's answer is not HTTP/1: {what}"),
+            Self::Answer(what) => write!(f, "the proxy gave no answer in HTTP/1: {what}"),
             Self::Header(name) => write!(f, "a header field {name:?} like this can't be sent"),
             Self::Host(host) => write!(f, "{host:?} is no host name and no address"),
             Self::Length(most) => write!(f, "the proxy's answer has more than {most} bytes"),
@@ -226,6 +226,18 @@ impl fmt::Display for HttpConnectError {
 }
 
 impl core::error::Error for HttpConnectError {}
+
+/// As [`str::escape_debug`], but quotes stay.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
 
 /// Letters, digits and what names have between them; nothing that could end the request line.
 fn is_name(host: &str) -> bool {

@@ -169,7 +169,7 @@ fn a_tunnel_that_does_not_open_is_told() {
             &["refused the tunnel", "407", "Basic realm=x", "--http-auth"][..],
         ),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nbad", &["502 Bad Gateway"]),
-        (b"220 mail.test ESMTP\r\n", &["not HTTP/1", "begins with \"2\""]),
+        (b"220 mail.test ESMTP\r\n", &["no answer in HTTP/1", "begins with \"2\""]),
         (b"HTTP/1.1 200 O", &["ended before it"]),
     ] {
         let (address, thread) = proxy(answer, |mut stream| stream.shutdown().unwrap());
@@ -180,7 +180,7 @@ fn a_tunnel_that_does_not_open_is_told() {
         let _ = stream.read(&mut [0]);
     });
     run(&arguments(&address, "hsm.test:2223", &["--timeout", "0.5"]), b"")
-        .ends(7, &["none within 0.5 s"]);
+        .ends(7, &["not whole within 0.5 s"]);
 }
 
 /// A host may end the handshake, and refuse the client's certificate only then.

@@ -499,7 +499,13 @@ mod tests {
             let ready = at.ready;
             let pending = ready.wire_out || io.unflushed;
             match next(goal, at, io) {
-                Step::Read => assert!(ready.wire_in && !io.starved, "{what:?}"),
+                Step::Read => {
+                    assert!(ready.wire_in && !io.starved, "{what:?}");
+                    // What the peer says is the reader's, unless the handshakes need it, or it has
+                    // said all.
+                    let theirs = at.established && !matches!(goal, Goal::Handshake | Goal::Read);
+                    assert!(!theirs || (goal == Goal::Close && at.ended), "{what:?}");
+                }
                 Step::Write => assert!(ready.wire_out && io.out == Out::Open, "{what:?}"),
                 Step::Flush => {
                     assert!(io.unflushed && !ready.wire_out && io.out == Out::Open, "{what:?}");

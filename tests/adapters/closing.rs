@@ -275,28 +275,77 @@ fn shutdown_reaches_the_transport_whatever_happens() {
     }
 }
 
+/// How far this side's inner close_notify is when the peer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    Unsaid,
+    Unwritten,
+    Unflushed,
+    Heard,
+}
+
+/// The left side has read all; the right one has said all, and goes when it `leaves`.
+fn farewell(adapter: Adapter, setup: &Setup, farewell: Farewell, leaves: Leaves) -> Talk {
+    let mut talk = Talk::connected(adapter, setup, GOOD);
+    talk.left.then(&[], &[Op::Write(10), Op::Flush]);
+    talk.succeed();
+    match farewell {
+        Farewell::Unsaid => {}
+        Farewell::Unwritten => talk.left.line().machine().close_write(),
+        Farewell::Unflushed => {
+            fail_call(&mut talk, 1, ErrorKind::TimedOut);
+            talk.left.then(&[], &[Op::CloseWrite]);
+            talk.end();
+            assert_eq!(talk.left.error().map(io::Error::kind), Some(ErrorKind::TimedOut));
+        }
+        Farewell::Heard => {
+            talk.left.then(&[], &[Op::CloseWrite]);
+            talk.right.then(&[Op::ReadToEnd], &[]);
+        }
+    }
+    talk.left.then(&[Op::ReadToEnd], &[]);
+    talk.right.then(&[], &[Op::Write(10), Op::Shutdown]);
+    talk.right.leaves = leaves;
+    talk.end();
+    assert_eq!(talk.left.read, 10);
+    talk
+}
+
+/// The left transport's call after `skipped` more ones fails.
+fn fail_call(talk: &mut Talk, skipped: usize, kind: ErrorKind) {
+    let transport = talk.left.line().transport();
+    let calls = transport.log.lock().unwrap().len();
+    transport.fault = Some((calls + skipped, Fault::Error(kind)));
+}
+
 /// A peer that has said all and was told all may be gone before the outer close_notify comes.
 #[test]
 fn the_outer_close_is_a_courtesy_between_sides_that_are_done() {
     for (adapter, setup) in versions() {
-        for told in [true, false] {
-            let _told = Told::new((adapter, setup, told));
-            let mut talk = Talk::connected(adapter, &setup, GOOD);
-            talk.left.then(&[], &[Op::Write(10), Op::Flush]);
-            talk.succeed();
-            talk.left.then(&[Op::ReadToEnd], &[]);
-            if told {
-                talk.left.then(&[], &[Op::CloseWrite]);
-                talk.right.then(&[Op::ReadToEnd], &[]);
-            }
-            talk.right.then(&[], &[Op::Write(10), Op::Shutdown]);
-            talk.right.leaves = Leaves::AtOnce;
-            talk.succeed();
+        let error_of = |mut talk: Talk| {
             talk.left.then(&[], &[Op::Shutdown]);
             talk.end();
-            let error = talk.left.error().map(io::Error::kind);
-            assert_eq!(error, if told { None } else { Some(ErrorKind::BrokenPipe) });
+            talk.left.error().map(io::Error::kind)
+        };
+        for (how, expected) in [
+            (Farewell::Unsaid, Some(ErrorKind::BrokenPipe)),
+            (Farewell::Unwritten, Some(ErrorKind::BrokenPipe)),
+            (Farewell::Unflushed, Some(ErrorKind::BrokenPipe)),
+            (Farewell::Heard, None),
+        ] {
+            let _told = Told::new((adapter, setup, how));
+            assert_eq!(error_of(farewell(adapter, &setup, how, Leaves::AtOnce)), expected);
         }
+        // Only a hang-up is excused.
+        let mut talk = farewell(adapter, &setup, Farewell::Heard, Leaves::AtOnce);
+        fail_call(&mut talk, 0, ErrorKind::TimedOut);
+        assert_eq!(error_of(talk), Some(ErrorKind::TimedOut));
+        // Which may come as late as when the transport is shut.
+        let mut talk = farewell(adapter, &setup, Farewell::Heard, Leaves::Never);
+        talk.left.then(&[], &[Op::Close]);
+        talk.succeed();
+        fail_call(&mut talk, 0, ErrorKind::NotConnected);
+        assert_eq!(error_of(talk), None);
     }
 }
 
@@ -379,6 +428,27 @@ fn a_refusal_reaches_a_writer_behind_a_broken_transport() {
             talk.end();
             let error = tls(talk.left.error().unwrap()).unwrap();
             assert!(error.alert_received().is_some());
+        }
+    }
+}
+
+/// Nobody waits for the last word of a peer that has said none.
+#[test]
+fn a_broken_transport_is_told_at_once_during_the_handshakes() {
+    for (adapter, setup) in versions() {
+        for kind in [ErrorKind::BrokenPipe, ErrorKind::TimedOut] {
+            for (reader, writer) in [
+                (&[][..], &[Op::Handshake][..]),
+                (&[], &[Op::Write(1), Op::Flush]),
+                (&[Op::ReadToEnd], &[]),
+            ] {
+                let _told = Told::new((adapter, setup, kind, reader, writer));
+                let mut talk = Talk::new(adapter, &setup, GOOD);
+                fail_call(&mut talk, 0, kind);
+                talk.left.then(reader, writer);
+                talk.run();
+                assert_eq!(talk.left.error().map(io::Error::kind), Some(kind));
+            }
         }
     }
 }

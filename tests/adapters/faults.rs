@@ -6,7 +6,7 @@ use nested_tls::{ErrorKind as Tls, Layer, Misuse};
 
 use super::line::{Adapter, tls};
 use super::talk::{Leaves, Op, Talk, base_seed};
-use super::transport::{Fault, Manners};
+use super::transport::{Call, Fault, Manners};
 use crate::support::schedule::Told;
 use crate::support::setup::{Mix, Setup, Side};
 use crate::support::tally::{Outcome, Place, Tally, whole};
@@ -38,8 +38,8 @@ fn at_every_call(
     for adapter in adapters {
         let setups = turned(0).enumerate().filter(|(i, _)| whole() || [1, 2].contains(i));
         for (i, setup) in setups {
-            let manners =
-                if i % 2 == 0 { Manners::GOOD } else { Manners { lazy: true, ..Manners::GOOD } };
+            let odd = i % 2 == 1;
+            let manners = Manners { lazy: odd, vectored: !odd, ..Manners::GOOD };
             for k in 0.. {
                 let _told = Told::new((adapter, setup, fault, k));
                 let mut talk = talk(adapter, &setup.seeded(base_seed() + k as u64), manners);
@@ -103,8 +103,17 @@ fn every_call_fails_for_good() {
         at_every_call(&mut tally, fault, Adapter::all(), |talk| {
             talk.left.leaves = Leaves::AtOnce;
             talk.right.leaves = Leaves::AtOnce;
+            let transport = talk.left.line().transport();
+            let (log, (from, _)) = (transport.log.clone(), transport.fault.unwrap());
             talk.end();
             no_lies(talk);
+            if fault == Fault::Lie {
+                // The machine has not heard of bytes that there can't be.
+                let said = |call: &Call| matches!(call, Call::Read | Call::Write);
+                let said = log.lock().unwrap().iter().skip(from).any(said);
+                let text = talk.left.error().map(ToString::to_string).unwrap_or_default();
+                assert_eq!(text.starts_with("the transport says"), said, "{text}");
+            }
         });
     }
     tally.finish("calls of the transport that fail for good");

@@ -4,7 +4,7 @@ use nested_tls::{Layer, Limits, Phase};
 
 use super::line::Adapter;
 use super::talk::{Leaves, Op, Talk};
-use super::transport::Manners;
+use super::transport::{Call, Manners};
 use crate::support::pki::Version;
 use crate::support::schedule::Told;
 use crate::support::setup::{Mix, Setup, Side};
@@ -99,6 +99,30 @@ fn what_is_not_read_is_kept() {
             talk.right.then(&[Op::ReadToEnd], &[]);
             talk.succeed();
             assert_eq!((talk.left.read, talk.right.read), (1 << 20, 50_000));
+        }
+    }
+}
+
+/// A reader sends its own answers, and leaves to the writer when the rest goes.
+#[test]
+fn what_is_written_is_not_the_reader_s_to_flush() {
+    for adapter in Adapter::all() {
+        for setup in Setup::all() {
+            let _told = Told::new((adapter, setup));
+            let mut talk = Talk::connected(adapter, &setup, [Manners::GOOD; 2]);
+            talk.right.then(&[], &[Op::Write(100), Op::Flush]);
+            talk.left.then(&[Op::Read(100)], &[]);
+            talk.succeed();
+            talk.left.then(&[], &[Op::Write(10)]);
+            talk.succeed();
+            let log = talk.left.line().transport().log.clone();
+            let before = log.lock().unwrap().len();
+            talk.right.then(&[], &[Op::Write(100), Op::Flush]);
+            talk.left.then(&[Op::Read(100), Op::ReadToEnd], &[]);
+            assert!(!talk.run());
+            assert_eq!(talk.left.read, 200);
+            let log = log.lock().unwrap();
+            assert!(log[before..].iter().all(|call| *call == Call::Read), "{:?}", &log[before..]);
         }
     }
 }

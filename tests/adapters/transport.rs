@@ -339,7 +339,8 @@ impl End {
             return Poll::Pending;
         }
         let mut written = 0;
-        for slice in slices {
+        let used = if self.manners.vectored { slices.len() } else { 1 };
+        for slice in slices.iter().take(used) {
             let n = slice.len().min(room);
             to.extend(&slice[..n]);
             written += n;
@@ -446,7 +447,6 @@ impl Write for End {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let slices = if self.manners.vectored { slices } else { &slices[..1] };
         or_would_block(self.write_call(None, slices))
     }
 
@@ -565,7 +565,6 @@ impl futures_io::AsyncWrite for End {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let slices = if self.manners.vectored { slices } else { &slices[..1] };
         self.write_call(Some(cx), slices)
     }
 

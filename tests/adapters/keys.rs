@@ -49,6 +49,33 @@ fn a_reader_answers_on_an_idle_connection() {
     }
 }
 
+/// The next request comes before the answer to the last one has left.
+#[test]
+fn a_reader_owes_its_second_answer_too() {
+    for adapter in Adapter::all() {
+        for setup in setups() {
+            for layer in LAYERS {
+                let _told = Told::new((adapter, setup, layer));
+                let _told = Told::new((adapter, setup, layer));
+                // Tickets would be records of their own.
+                let setup = Setup { tickets: 0, ..setup };
+                let mut talk = Talk::connected(adapter, &setup, [Manners::GOOD; 2]);
+                let slow = Manners { lazy: true, capacity: 10, ..Manners::GOOD };
+                talk.left.line().transport().manners = slow;
+                talk.left.then(&[Op::ReadToEnd], &[]);
+                for _ in 0..2 {
+                    talk.right.then(&[], &[Op::UpdateKeys(layer, true), Op::Flush]);
+                    talk.run();
+                }
+                let before = records_in(&mut talk, Side::Right, layer);
+                talk.right.then(&[Op::ReadToEnd], &[]);
+                talk.run();
+                assert_eq!(records_in(&mut talk, Side::Right, layer), before + 2);
+            }
+        }
+    }
+}
+
 /// Requests from both sides in the middle of data, through any pipe.
 #[test]
 fn keys_change_in_the_middle_of_data() {

@@ -271,6 +271,23 @@ fn a_refused_handshake_has_an_alert() {
     }
 }
 
+/// The limit on records is none on the messages that they carry.
+#[test]
+fn a_handshake_message_may_span_records_of_any_limit() {
+    let limits = Limits { record: 300, ..Limits::default() };
+    for setup in Setup::all() {
+        for schedule in [&mut Whole as &mut dyn Schedule, &mut Bytes(1)] {
+            let _told = Told::new(setup);
+            let mut pair = Setup { limits, max_fragment_size: Some(200), ..setup }.pair();
+            pair.drive(schedule);
+            for link in [&pair.left, &pair.right] {
+                assert!(link.error().is_none(), "{:?}", link.error());
+                assert_eq!(link.ports.phase(), Phase::Traffic);
+            }
+        }
+    }
+}
+
 /// A header that rustls takes for one of another protocol is none, whatever of it has come.
 #[test]
 fn a_strange_header_is_refused_however_it_comes() {

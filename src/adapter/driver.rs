@@ -168,8 +168,6 @@ pub(super) trait Transport {
 pub(super) struct State {
     unflushed: bool,
     owed: bool,
-    /// There was nothing to receive when that was tried last.
-    starved: bool,
     /// An error of the transport that could not be told when it came, for the next writing call.
     deferred: Option<io::Error>,
     /// Both directions of the innermost layer had ended before the rest was closed.
@@ -179,7 +177,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new() -> Self {
         // A transport that is taken over may hold something back.
-        Self { unflushed: true, owed: false, starved: false, deferred: None, courtesy: false }
+        Self { unflushed: true, owed: false, deferred: None, courtesy: false }
     }
 
     /// Close every layer of the machine.
@@ -340,9 +338,7 @@ fn read(
         return Poll::Ready(Ok(()));
     };
     let offered = space.len();
-    let result = retry(|| transport.read(space));
-    state.starved = result.is_pending();
-    match result {
+    match retry(|| transport.read(space)) {
         Poll::Ready(Ok(n)) if n > offered => Poll::Ready(Err(lie("read", n, offered))),
         Poll::Ready(Ok(n)) => {
             // What fails here is told when the alert has left.
@@ -385,12 +381,7 @@ fn write(
         Poll::Ready(Ok(n)) if n > offered => Poll::Ready(Err(lie("written", n, offered))),
         Poll::Ready(Ok(n)) => {
             state.unflushed = true;
-            let sent = machine.wire_sent(n);
-            if state.starved && !machine.readiness().wire_out {
-                // Idle in both directions.
-                let _ = machine.wire_received(0);
-            }
-            Poll::Ready(sent.map_err(io::Error::from))
+            Poll::Ready(machine.wire_sent(n).map_err(io::Error::from))
         }
         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         Poll::Pending => Poll::Pending,

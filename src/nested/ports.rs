@@ -92,7 +92,7 @@ pub trait Ports: sealed::Sealed {
     /// written.
     ///
     /// # Errors
-    /// [`Misuse::Count`](super::Misuse::Count) if they showed fewer; nothing changes then.
+    /// [`Misuse::Count`](super::Misuse::Count) if fewer wait to be sent; nothing changes then.
     fn wire_sent(&mut self, n: usize) -> Result<(), Error>;
 
     /// Take what fits of `data`, and return how much that is: it is owned by the machine then, and

@@ -72,8 +72,10 @@ pub const OF_BYTES: &[Allowed] = &[
         what: "a byte behind the end",
         why: BEHIND_THE_END,
         passes: |sight| {
-            let len = sight.sent().iter().map(Vec::len).sum::<usize>();
-            sight.strike.fault == Fault::Again && sight.strike.at + 1 == len
+            // One of several equal bytes before the end is the same as the last of them.
+            let sent = sight.sent().concat();
+            sight.strike.fault == Fault::Again
+                && sent[sight.strike.at..].windows(2).all(|pair| pair[0] == pair[1])
         },
     },
 ];

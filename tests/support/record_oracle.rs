@@ -406,7 +406,12 @@ impl Victim for Raw {
     fn feed(&mut self, mut bytes: &[u8]) {
         let before = crypto::swap(self.randomness);
         while !bytes.is_empty() && self.outcome.error.is_none() && !self.outcome.closed {
-            self.connection.read_tls(&mut bytes).unwrap();
+            // rustls takes no more of a handshake message that has grown beyond 64 KiB.
+            if let Err(error) = self.connection.read_tls(&mut bytes) {
+                assert_eq!(error.kind(), IoError::InvalidData);
+                self.outcome.error = Some(InvalidMessage::HandshakePayloadTooLarge.into());
+                break;
+            }
             let processed = self.connection.process_new_packets();
             let mut plain = [0; 4096];
             loop {

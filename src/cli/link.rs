@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::config::Setup;
 use super::diagnosis::Broken;
 use super::idle::Pulse;
+use super::net;
 use super::pcap::Peel;
-use super::pump::piece;
 use super::wire::{Greeting, Watched, Wire};
 
 /// How long a closed connection is kept, so that the peer gets what was sent last.
@@ -125,7 +125,7 @@ impl<M: Ports> Link<M> {
     pub(crate) async fn abandon(self) {
         let (_, Watched { transport: mut tcp, .. }) = self.stream.into_parts();
         let _ = tcp.shutdown().await;
-        drain(tcp).await;
+        net::drain(tcp, LINGER).await;
     }
 
     /// Closes all layers, or sends the alert of a failure, and waits a little for the peer: a connection that is closed
@@ -134,14 +134,9 @@ impl<M: Ports> Link<M> {
         let mut stream = self.stream;
         let _ = timeout(LINGER, stream.shutdown()).await;
         let (machine, wire) = stream.into_parts();
-        drain(wire.transport).await;
+        net::drain(wire.transport, LINGER).await;
         machine
     }
-}
-
-async fn drain(mut tcp: TcpStream) {
-    let drained = async { while matches!(piece(&mut tcp).await, Ok(rest) if !rest.is_empty()) {} };
-    let _ = timeout(LINGER, drained).await;
 }
 
 #[cfg(test)]

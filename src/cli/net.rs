@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::failure::{Failure, Status};
 use super::files::words;
+use super::pump::piece;
 
 /// How long a connection may be silent before the peer is asked whether it is still there.
 const QUIET: Duration = Duration::from_secs(60);
@@ -132,6 +133,13 @@ pub(crate) fn prepare(tcp: &TcpStream) {
     let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE);
     let _ = tcp.set_nodelay(true);
     let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+}
+
+/// Reads what still comes, for at most `limit`: unread bytes would reset the connection, and destroy what the peer has not
+/// read yet.
+pub(crate) async fn drain(mut tcp: TcpStream, limit: Duration) {
+    let drained = async { while matches!(piece(&mut tcp).await, Ok(rest) if !rest.is_empty()) {} };
+    let _ = timeout(limit, drained).await;
 }
 
 /// The address of a socket, for people.

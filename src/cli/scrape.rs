@@ -8,6 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::net;
+
 /// The longest request.
 const LARGEST: usize = 8 * 1024;
 
@@ -48,9 +50,8 @@ async fn answer(mut tcp: TcpStream, text: impl Fn() -> String) -> io::Result<()>
     let Some(status) = timeout(ASKING, asked(&mut tcp)).await?? else { return Ok(()) };
     let body = if status == OK { text() } else { format!("{status}\n") };
     timeout(ANSWERING, say(&mut tcp, status, &body)).await??;
-    // Unread bytes would reset the connection, and destroy the answer.
-    let drained = async { while matches!(tcp.read(&mut [0; 1024]).await, Ok(1..)) {} };
-    Ok(timeout(ASKING, drained).await?)
+    net::drain(tcp, ASKING).await;
+    Ok(())
 }
 
 /// What a request gets, unless it ends before it is one.

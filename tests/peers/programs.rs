@@ -65,27 +65,31 @@ pub(crate) fn go() -> Option<Process> {
 
 /// GnuTLS, where its headers are.
 pub(crate) fn gnutls() -> Option<Process> {
+    // It bears eight in a second, and calls a request that crosses its own an illegal parameter.
+    let can = Can { most_updates: 5, crossing_updates: false, ..Can::ALL };
+    library("gnutls", "gnutls/gnutls.h", can)
+}
+
+/// A library in C, between `peer.c` and `NAME.c`.
+fn library(name: &str, header: &str, can: Can) -> Option<Process> {
     if !have("cc", &["--version"]) {
         return None;
     }
-    let headers = Command::new("cc")
-        .args(["-E", "-include", "gnutls/gnutls.h", "-x", "c", "/dev/null"])
-        .output()
-        .unwrap();
-    if !headers.status.success() {
-        tools::skip("the headers of GnuTLS are not installed");
+    let headers =
+        Command::new("cc").args(["-E", "-include", header, "-x", "c", "/dev/null"]).output();
+    if !headers.unwrap().status.success() {
+        tools::skip(&format!("{header} is not installed"));
         return None;
     }
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peer-gnutls");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peer-{name}"));
     let status = Command::new("cc")
         .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-o"])
         .arg(&program)
         .arg(source("peer.c"))
-        .arg("-lgnutls")
+        .arg(source(&format!("{name}.c")))
+        .arg(format!("-l{name}"))
         .status();
-    assert!(status.unwrap().success(), "peer.c does not compile");
-    // It bears eight in a second, and calls a request that crosses its own an illegal parameter.
-    let can = Can { most_updates: 5, crossing_updates: false, ..Can::ALL };
+    assert!(status.unwrap().success(), "{name}.c does not compile");
     Some(Process::start(Command::new(program), can))
 }
 

@@ -22,6 +22,7 @@ want go golang-go
 want haproxy haproxy
 want java openjdk-17-jdk-headless
 [ -e /usr/include/gnutls/gnutls.h ] || missing+=(libgnutls28-dev)
+[ -e /usr/include/wolfssl/ssl.h ] || missing+=(libwolfssl-dev)
 want nginx nginx-light
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
 want node nodejs

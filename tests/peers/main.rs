@@ -71,6 +71,12 @@ fn gnutls() {
 }
 
 #[test]
+fn wolfssl() {
+    let Some(wolfssl) = programs::wolfssl() else { return };
+    table::run(&wolfssl);
+}
+
+#[test]
 fn node() {
     let Some(node) = programs::node() else { return };
     table::run(&node);

@@ -70,6 +70,11 @@ pub(crate) fn gnutls() -> Option<Process> {
     library("gnutls", "gnutls/gnutls.h", can)
 }
 
+/// wolfSSL, where its headers are.
+pub(crate) fn wolfssl() -> Option<Process> {
+    library("wolfssl", "wolfssl/ssl.h", Can { pad: false, ..Can::ALL })
+}
+
 /// A library in C, between `peer.c` and `NAME.c`.
 fn library(name: &str, header: &str, can: Can) -> Option<Process> {
     if !have("cc", &["--version"]) {

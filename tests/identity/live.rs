@@ -20,7 +20,8 @@ use rustls::{
 
 use crate::forge::{Draft, KINDS, Key, Kind, cn, hsm_name, now, own, provider, seed_name};
 
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[derive(Debug)]
 pub(crate) struct Fixed;
@@ -54,12 +55,12 @@ impl Ear {
     }
 }
 
-struct Ends {
-    version: &'static SupportedProtocolVersion,
-    server: Arc<dyn ResolvesServerCert>,
-    server_rule: Arc<dyn ServerCertVerifier>,
-    client: Arc<dyn ResolvesClientCert>,
-    client_rule: Arc<dyn ClientCertVerifier>,
+pub(crate) struct Ends {
+    pub(crate) version: &'static SupportedProtocolVersion,
+    pub(crate) server: Arc<dyn ResolvesServerCert>,
+    pub(crate) server_rule: Arc<dyn ServerCertVerifier>,
+    pub(crate) client: Arc<dyn ResolvesClientCert>,
+    pub(crate) client_rule: Arc<dyn ClientCertVerifier>,
 }
 
 /// The first error of either end.
@@ -69,7 +70,7 @@ pub(crate) enum Failure {
     Server(Error),
 }
 
-fn shake(ends: Ends) -> Result<(), Failure> {
+pub(crate) fn shake(ends: Ends) -> Result<(), Failure> {
     let client = ClientConfig::builder_with_details(provider(), Arc::new(Fixed))
         .with_protocol_versions(&[ends.version])
         .unwrap()
@@ -219,7 +220,7 @@ fn possession_of_the_key_is_checked() {
 }
 
 #[derive(Debug)]
-struct Thief(Arc<CertifiedKey>);
+pub(crate) struct Thief(pub(crate) Arc<CertifiedKey>);
 
 impl ResolvesClientCert for Thief {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -237,7 +238,7 @@ impl ResolvesServerCert for Thief {
     }
 }
 
-fn ends(
+pub(crate) fn ends(
     version: &'static SupportedProtocolVersion,
     certificate: &CertificateDer<'static>,
     key: &Key,

@@ -22,6 +22,7 @@ mod pins;
 mod public_roots;
 #[cfg(feature = "cli")]
 mod sdk_config;
+mod signatures;
 mod subjects;
 
 #[path = "../support/tools.rs"]

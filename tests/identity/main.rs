@@ -18,6 +18,7 @@ mod matrix;
 mod names;
 mod parsers;
 mod pins;
+mod providers;
 #[cfg(feature = "webpki-roots")]
 mod public_roots;
 #[cfg(feature = "cli")]

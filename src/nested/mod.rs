@@ -224,12 +224,14 @@ impl<F: Framing> Nested<F> {
                 self.carry();
                 Ok(())
             }
-            Err(error) => {
-                // What was taken is lost with it, so this is no end to be told by close_notify.
-                self.inner.fail(rustls::AlertDescription::InternalError, &mut self.inner_sealed);
-                Err(self.fail_inner(error))
-            }
+            Err(error) => Err(self.fail_sealing(error)),
         }
+    }
+
+    /// The inner layer can't seal: what was taken is lost with it, so this is no end to be told by close_notify.
+    fn fail_sealing(&mut self, error: rustls::Error) -> Error {
+        self.inner.fail(rustls::AlertDescription::InternalError, &mut self.inner_sealed);
+        self.fail_inner(error)
     }
 
     /// The inner layer is over: its alert leaves through the outer layer, which is then closed.
@@ -507,7 +509,7 @@ impl<F: Framing> Machine for Nested<F> {
             match self.inner.answer(&mut self.inner_sealed) {
                 Ok(()) => self.carry(),
                 Err(error) => {
-                    self.fail_inner(error);
+                    self.fail_sealing(error);
                 }
             }
         }

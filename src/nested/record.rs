@@ -454,9 +454,11 @@ impl Traffic {
         ledger: &mut Ledger,
     ) -> Result<(), Error> {
         let body = [HandshakeType::KeyUpdate.into(), 0, 0, 1, u8::from(request)];
-        self.seal_control(ContentType::Handshake, &body, out, ledger)?;
+        // Before the peer is told of new keys, which an alert would need if there were none.
         let (sequence, secrets) = self.kernel.next_tx()?;
-        self.encrypter = encrypter(self.suite, secrets)?;
+        let next = encrypter(self.suite, secrets)?;
+        self.seal_control(ContentType::Handshake, &body, out, ledger)?;
+        self.encrypter = next;
         self.write_sequence = sequence;
         Ok(())
     }

@@ -21,6 +21,7 @@ mod keys;
 mod logs;
 mod null;
 mod preamble;
+mod providers;
 mod record_path;
 mod records;
 mod resumption;

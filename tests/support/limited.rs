@@ -1,4 +1,4 @@
-//! Suites whose keys may seal few records, and that count what is alive of them.
+//! Suites whose keys may seal few records, that count what is alive of them, and that do wrong when told to.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,6 +17,34 @@ use rustls::{
 thread_local! {
     static LIMIT: Cell<Option<u64>> = const { Cell::new(None) };
     static ALIVE: Cell<usize> = const { Cell::new(0) };
+    static WRONG: Cell<Option<Wrong>> = const { Cell::new(None) };
+}
+
+/// What a provider can do against its contract with rustls, or keep from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It does not hand out traffic secrets.
+    Secrets,
+    /// It wants more of an IV than it hands out.
+    Iv,
+    /// It opens records into a place of its own.
+    Place,
+    /// It does not seal.
+    Seal,
+}
+
+impl Wrong {
+    fn is(self) -> bool {
+        WRONG.get() == Some(self)
+    }
+}
+
+/// What such suites do in `work`, on this thread, they do `wrong`.
+pub fn with_wrong<R>(wrong: Wrong, work: impl FnOnce() -> R) -> R {
+    WRONG.set(Some(wrong));
+    let done = work();
+    WRONG.set(None);
+    done
 }
 
 /// Configurations made in `make`, on this thread, allow each key only so many records. A key that
@@ -104,6 +132,9 @@ impl MessageEncrypter for Encrypter {
         msg: OutboundPlainMessage<'_>,
         seq: u64,
     ) -> Result<OutboundOpaqueMessage, Error> {
+        if Wrong::Seal.is() {
+            return Err(Error::EncryptError);
+        }
         assert!(seq >= self.next, "number {seq} again");
         // AWS-LC takes the first number that it sees for this one.
         assert!(seq == 0 || self.next > 0, "number {seq} before number 0");
@@ -123,7 +154,11 @@ impl MessageDecrypter for Decrypter {
         msg: InboundOpaqueMessage<'a>,
         seq: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        self.0.decrypt(msg, seq)
+        let mut opened = self.0.decrypt(msg, seq)?;
+        if Wrong::Place.is() {
+            opened.payload = &[0; 5];
+        }
+        Ok(opened)
     }
 }
 
@@ -145,21 +180,38 @@ impl Tls13AeadAlgorithm for Limited<&'static dyn Tls13AeadAlgorithm> {
         key: AeadKey,
         iv: Iv,
     ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        if Wrong::Secrets.is() {
+            return Err(UnsupportedOperationError);
+        }
         self.0.extract_keys(key, iv)
+    }
+}
+
+/// An [`Iv`] has 12 bytes.
+const MORE_THAN_AN_IV: usize = 13;
+
+impl Limited<&'static dyn Tls12AeadAlgorithm> {
+    /// What the algorithm takes of an IV that may be too long.
+    fn fixed<'a>(&self, iv: &'a [u8]) -> &'a [u8] {
+        &iv[..self.0.key_block_shape().fixed_iv_len.min(iv.len())]
     }
 }
 
 impl Tls12AeadAlgorithm for Limited<&'static dyn Tls12AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
-        encrypter(self.0.encrypter(key, iv, extra), self.1)
+        encrypter(self.0.encrypter(key, self.fixed(iv), extra), self.1)
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
-        Box::new(Decrypter(self.0.decrypter(key, iv), Alive::new()))
+        Box::new(Decrypter(self.0.decrypter(key, self.fixed(iv)), Alive::new()))
     }
 
     fn key_block_shape(&self) -> KeyBlockShape {
-        self.0.key_block_shape()
+        let shape = self.0.key_block_shape();
+        match Wrong::Iv.is() {
+            true => KeyBlockShape { fixed_iv_len: MORE_THAN_AN_IV, ..shape },
+            false => shape,
+        }
     }
 
     fn extract_keys(
@@ -168,6 +220,10 @@ impl Tls12AeadAlgorithm for Limited<&'static dyn Tls12AeadAlgorithm> {
         iv: &[u8],
         explicit: &[u8],
     ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        if Wrong::Secrets.is() {
+            return Err(UnsupportedOperationError);
+        }
+        let iv = self.fixed(iv);
         self.0.extract_keys(key, iv, explicit)
     }
 }

@@ -5,7 +5,8 @@ use crate::support::hostile::{
     self, ALERT, CHANGE_CIPHER_SPEC, DATA, HANDSHAKE, HEARTBEAT, HELLO_REQUEST, handshake, ticket,
 };
 use crate::support::pki::Version;
-use crate::support::record_oracle::{Op, Outcome, Script};
+use crate::support::record_oracle::{Op, Script};
+use crate::support::victims::Outcome;
 
 fn data(len: usize) -> Op {
     record(DATA, &vec![b'd'; len])

@@ -23,3 +23,4 @@ pub mod sessions;
 pub mod setup;
 pub mod tally;
 pub mod tools;
+pub mod victims;

@@ -6,18 +6,16 @@
 //! than rustls, [`stricter`] names the rule and the RFC; nothing else may differ. [`Script::read`]
 //! makes a script from any bytes, for fuzzers.
 
-use std::io::{ErrorKind as IoError, Read};
+use std::fmt::Debug;
 
-use nested_tls::{Direct, Error, ErrorKind, Nested, Session};
-use rustls::{AlertDescription, Connection, InvalidMessage, PeerMisbehaved};
+use rustls::{AlertDescription, InvalidMessage, PeerMisbehaved};
 
-use super::crypto::{self, Rng};
-use super::glued;
+use super::crypto::Rng;
 use super::hostile::{self, ALERT, DATA, HANDSHAKE, Hostile};
 use super::null::Strength;
-use super::party::{Machine, Party};
 use super::pki::Version;
 use super::setup::{Mix, Setup, Side};
+use super::victims::{Inner, Outcome, Outer, Raw, Victim};
 
 /// One thing that the hostile peer does.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,19 +53,6 @@ pub struct Script {
     pub pieces: Vec<usize>,
     /// Cryptography that protects nothing in the place of the real one.
     pub null: Option<Strength>,
-}
-
-/// What came of it.
-#[derive(Debug, Default, PartialEq)]
-pub struct Outcome {
-    pub read: Vec<u8>,
-    /// The peer's close_notify was taken for one.
-    pub closed: bool,
-    pub error: Option<rustls::Error>,
-    /// The alerts that the victim sent: level and description.
-    pub alerts: Vec<[u8; 2]>,
-    /// How many KeyUpdates it sent.
-    pub key_updates: usize,
 }
 
 impl Script {
@@ -205,7 +190,7 @@ impl Script {
         let setup = self.setup();
         let session = self.play_to(&mut Outer(setup.session(Side::Left)));
         let nested = self.play_to(&mut Inner::new(&self.around(), &setup));
-        let oracle = self.play_to(&mut Raw::new(&setup));
+        let oracle = self.play_to(&mut Raw::new(setup.seed, &setup.outer_end(Side::Left)));
         [session, nested, oracle]
     }
 
@@ -220,7 +205,8 @@ impl Script {
             outcome.alerts.retain(|alert| alert[0] == 2 || !failed);
         }
         assert_eq!(session, nested, "the two layers differ: {self:?}");
-        compare(&session, &oracle, self);
+        let renegotiates = !self.client && self.version == Version::Tls12 && self.has_handshake();
+        compare(&session, &oracle, renegotiates, self);
         session
     }
 }
@@ -260,190 +246,18 @@ impl Op {
 }
 
 /// The hostile peer is on the right, so the victim on the left decides.
-fn left(client: bool) -> Mix {
+pub fn left(client: bool) -> Mix {
     if client { Mix::ClientClient } else { Mix::ServerServer }
 }
 
 /// The length of `bytes` without the beginning of a header at their end: rustls judges its first
 /// byte alone, the crate all five.
-fn whole_headers(bytes: &[u8]) -> usize {
+pub fn whole_headers(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&[_, _, _, high, low]) = bytes.get(at..at + 5) {
         at += 5 + usize::from(u16::from_be_bytes([high, low]));
     }
     at.min(bytes.len())
-}
-
-/// One who takes the hostile peer's bytes.
-trait Victim {
-    fn feed(&mut self, bytes: &[u8]);
-    /// What it has to send.
-    fn take(&mut self) -> Vec<u8>;
-    fn outcome(&mut self) -> Outcome;
-}
-
-fn tls(error: Option<&Error>) -> Option<rustls::Error> {
-    error.map(|error| match error.kind() {
-        ErrorKind::Tls(error) => error.clone(),
-        kind => panic!("not an error of TLS: {kind:?}"),
-    })
-}
-
-fn drain(party: &mut dyn Party) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let more @ [_, ..] = &party.transmit(usize::MAX)[..] {
-        bytes.extend_from_slice(more);
-    }
-    bytes
-}
-
-struct Outer(Machine<Session>);
-
-impl Victim for Outer {
-    fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let n = self.0.receive(bytes);
-            bytes = &bytes[n..];
-            if self.0.read_all().is_empty() && n == 0 {
-                return;
-            }
-        }
-    }
-    fn take(&mut self) -> Vec<u8> {
-        drain(&mut self.0)
-    }
-    fn outcome(&mut self) -> Outcome {
-        let report = self.0.report();
-        Outcome {
-            read: report.read.clone(),
-            closed: report.end,
-            error: tls(self.0.error()),
-            ..Outcome::default()
-        }
-    }
-}
-
-/// The victim's outer layer is in order; its peer there passes on what the hostile one says.
-struct Inner {
-    victim: Machine<Nested>,
-    host: Machine<Session>,
-    sent: usize,
-}
-
-impl Inner {
-    fn new(outer: &Setup, inner: &Setup) -> Self {
-        let victim = outer.session(Side::Left);
-        let victim = victim.map(|s| s.nest(inner.outer_end(Side::Left).role(), Direct).unwrap());
-        let mut inner = Self { victim, host: outer.session(Side::Right), sent: 0 };
-        inner.exchange();
-        inner
-    }
-
-    fn exchange(&mut self) {
-        loop {
-            let (to_host, to_victim) = (drain(&mut self.victim), drain(&mut self.host));
-            if to_host.is_empty() && to_victim.is_empty() {
-                return;
-            }
-            self.host.receive(&to_host);
-            self.host.read_all();
-            let mut rest = &to_victim[..];
-            while !rest.is_empty() {
-                let n = self.victim.receive(rest);
-                rest = &rest[n..];
-                if self.victim.read_all().is_empty() && n == 0 {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-impl Victim for Inner {
-    fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let n = self.host.write(bytes);
-            self.exchange();
-            if n == 0 {
-                return;
-            }
-            bytes = &bytes[n..];
-        }
-    }
-    fn take(&mut self) -> Vec<u8> {
-        self.exchange();
-        let read = &self.host.report().read;
-        let new = read[self.sent..].to_vec();
-        self.sent = read.len();
-        new
-    }
-    fn outcome(&mut self) -> Outcome {
-        let report = self.victim.report();
-        Outcome {
-            read: report.read.clone(),
-            closed: report.end,
-            error: tls(self.victim.error()),
-            ..Outcome::default()
-        }
-    }
-}
-
-struct Raw {
-    connection: Connection,
-    randomness: u64,
-    outcome: Outcome,
-}
-
-impl Raw {
-    fn new(setup: &Setup) -> Self {
-        let before = crypto::swap(setup.seed);
-        let connection = glued::connection(&setup.outer_end(Side::Left));
-        Self { connection, randomness: crypto::swap(before), outcome: Outcome::default() }
-    }
-}
-
-impl Victim for Raw {
-    fn feed(&mut self, mut bytes: &[u8]) {
-        let before = crypto::swap(self.randomness);
-        while !bytes.is_empty() && self.outcome.error.is_none() && !self.outcome.closed {
-            // rustls takes no more of a handshake message that has grown beyond 64 KiB.
-            if let Err(error) = self.connection.read_tls(&mut bytes) {
-                assert_eq!(error.kind(), IoError::InvalidData);
-                self.outcome.error = Some(InvalidMessage::HandshakePayloadTooLarge.into());
-                break;
-            }
-            let processed = self.connection.process_new_packets();
-            let mut plain = [0; 4096];
-            loop {
-                match self.connection.reader().read(&mut plain) {
-                    Ok(0) => {
-                        self.outcome.closed = true;
-                        break;
-                    }
-                    Ok(n) => self.outcome.read.extend_from_slice(&plain[..n]),
-                    Err(error) => {
-                        assert_eq!(error.kind(), IoError::WouldBlock);
-                        break;
-                    }
-                }
-            }
-            // What stands behind the peer's end is nobody's.
-            if let (Err(error), false) = (processed, self.outcome.closed) {
-                self.outcome.error = Some(error);
-            }
-        }
-        self.randomness = crypto::swap(before);
-    }
-    fn take(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut bytes).unwrap();
-        }
-        bytes
-    }
-    fn outcome(&mut self) -> Outcome {
-        std::mem::take(&mut self.outcome)
-    }
 }
 
 /// What the crate refuses and rustls does not, or with another alert. Each with its rule.
@@ -497,12 +311,13 @@ fn stricter(ours: &rustls::Error, theirs: Option<&rustls::Error>) -> bool {
 /// The same plaintext, the same end, the same alert.
 ///
 /// # Panics
-/// If `ours` differs from `oracle` in anything that [`stricter`] does not allow.
-pub fn compare(ours: &Outcome, oracle: &Outcome, script: &Script) {
-    let told = || format!("\nours   {ours:?}\nrustls {oracle:?}\n{script:?}");
+/// If `ours` differs from `oracle` in anything that [`stricter`] does not allow. What may be a wish
+/// for another handshake, in TLS 1.2, `renegotiates`.
+pub fn compare(ours: &Outcome, oracle: &Outcome, renegotiates: bool, told: &dyn Debug) {
+    let told = || format!("\nours   {ours:?}\nrustls {oracle:?}\n{told:?}");
     // rustls reads a ClientHello before it refuses to renegotiate; here its type is enough, and
     // what comes behind it counts.
-    if !script.client && script.version == Version::Tls12 && script.has_handshake() {
+    if renegotiates {
         let unread = matches!(oracle.error, Some(rustls::Error::InvalidMessage(_)));
         let differ = (&ours.error, &ours.read) != (&oracle.error, &oracle.read);
         let refused = ours.alerts.contains(&[1, 100]) || ours.error.is_some();
@@ -522,6 +337,7 @@ pub fn compare(ours: &Outcome, oracle: &Outcome, script: &Script) {
         return;
     }
     assert_eq!(ours.read, oracle.read, "other plaintext{}", told());
+    assert_eq!(ours.established, oracle.established, "established or not{}", told());
     assert_eq!(ours.closed, oracle.closed, "another end{}", told());
     assert_eq!(ours.error.is_some(), oracle.error.is_some(), "one refuses{}", told());
     let fatal = |outcome: &Outcome| outcome.alerts.iter().copied().find(|alert| alert[0] == 2);
@@ -531,6 +347,8 @@ pub fn compare(ours: &Outcome, oracle: &Outcome, script: &Script) {
         (None, Some(rustls::Error::AlertReceived(_)) | None) => {
             assert_eq!(fatal(ours), None, "an alert for nothing{}", told());
         }
+        // In a handshake nobody but rustls has the keys for one.
+        (None, Some(_)) if !ours.established => assert!(fatal(ours).is_some(), "{}", told()),
         (None, Some(error)) => {
             let alert = match error {
                 rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,

@@ -15,6 +15,7 @@ mod conversation;
 mod floods;
 mod hello;
 mod impostors;
+mod liar;
 mod road;
 mod rogue;
 

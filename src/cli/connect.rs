@@ -136,6 +136,7 @@ impl Connect {
         let flow = Flow::default();
         let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
         let result = pump(&mut link, input, output, ending, self.timeout, &flow).await;
+        link.testify(&inner);
         link.finish().await;
         match result {
             Ok(()) => Ok(()),

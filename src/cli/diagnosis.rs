@@ -249,7 +249,8 @@ fn silent_refusal(phase: Phase, setups: &[&Setup]) -> Option<(String, Option<Str
         setup.layer,
         own.subject()
     );
-    matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake)
+    (matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake)
+        || setup.witness.testimony().unjudged)
         .then(|| (remedy, Some(own.file.clone())))
 }
 

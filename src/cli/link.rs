@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use nested_tls::adapter::tokio::Stream;
 use nested_tls::{Event, Layer, Limits, Nested, Phase, Ports, Session};
+use rustls::ProtocolVersion;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -31,6 +32,8 @@ pub(crate) struct Link<M> {
     pub(crate) stream: Stream<M, Wire>,
     started: Instant,
     pub(crate) times: Times,
+    /// The inner peer's records until its handshake was complete.
+    shaken: u64,
 }
 
 /// When each layer was established, counted from the begin of the outer handshake.
@@ -55,6 +58,23 @@ impl Link<Both> {
         let session = Session::new(outer.role.clone(), Limits::default())?;
         Ok(Self::new(session.nest(inner.role.clone(), inner.peel.clone())?, tcp))
     }
+
+    /// Whether the inner peer's verdict on the certificate of `inner` may be still to come. In TLS 1.3 a server judges it
+    /// when our handshake is complete; what it says from then on, a ticket or data, it says to a client that it accepts.
+    pub(crate) fn awaits_verdict(&self, inner: &Setup) -> bool {
+        let layer = self.machine().layer(Layer::Inner);
+        inner.witness.testimony().asked.is_some()
+            && layer.is_some_and(|layer| {
+                layer.version == Some(ProtocolVersion::TLSv1_3) && layer.records_in == self.shaken
+            })
+    }
+
+    /// Tells the witness of `inner` how it stands with our certificate now that the peer is gone.
+    pub(crate) fn testify(&self, inner: &Setup) {
+        if self.awaits_verdict(inner) {
+            inner.witness.stays_unjudged();
+        }
+    }
 }
 
 impl Link<Session> {
@@ -65,15 +85,16 @@ impl Link<Session> {
 
     /// The inner layer inside this one.
     pub(crate) fn nest(self, inner: &Setup) -> Result<Link<Both>, Broken> {
-        let Self { stream, started, times } = self;
-        Ok(Link { stream: stream.nest(inner.role.clone(), inner.peel.clone())?, started, times })
+        let Self { stream, started, times, shaken } = self;
+        let stream = stream.nest(inner.role.clone(), inner.peel.clone())?;
+        Ok(Link { stream, started, times, shaken })
     }
 }
 
 impl<M: Ports> Link<M> {
     fn new(machine: M, tcp: TcpStream) -> Self {
         let stream = Stream::new(machine, Wire::new(tcp, Greeting::default()));
-        Self { stream, started: Instant::now(), times: Times::default() }
+        Self { stream, started: Instant::now(), times: Times::default(), shaken: 0 }
     }
 
     pub(crate) fn machine(&self) -> &M {
@@ -93,7 +114,11 @@ impl<M: Ports> Link<M> {
                 _ => Layer::Outer,
             };
             match timeout(limit, poll_fn(|cx| self.poll_handshake(cx))).await {
-                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(true)) => {
+                    let inner = self.machine().layer(Layer::Inner);
+                    self.shaken = inner.map_or(0, |layer| layer.records_in);
+                    return Ok(());
+                }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => return Err(Broken::of(&mut self.stream, error)),
                 Err(_) => return Err(Broken::Timeout(layer, limit)),

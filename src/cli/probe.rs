@@ -1,9 +1,13 @@
 //! One connection through both layers, made to learn what comes of it.
 
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 
 use nested_tls::Layer;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 use tokio::time::timeout;
 
 use super::config::Setup;
@@ -61,14 +65,20 @@ pub(crate) async fn probe(
 /// handshake is complete. That of the outer layer came before the inner layer's first word.
 pub(crate) async fn part(
     mut link: Link<Both>,
-    setups: &[&Setup],
+    setups: &[&Setup; 2],
     limit: Duration,
 ) -> (Both, Result<(), Failure>) {
-    let inner = setups.iter().find(|setup| setup.layer == Layer::Inner);
-    let asked = inner.and_then(|setup| setup.witness.testimony().asked);
+    let [_, inner] = *setups;
+    let asked = inner.witness.testimony().asked;
     let limit = if asked.is_some() { limit } else { FAREWELL };
+    // A server that hangs up with our close unread resets the connection, which can destroy its alert on the way here.
+    let verdict = timeout(FAREWELL, poll_fn(|cx| poll_verdict(&mut link, inner, cx))).await;
+    let hung_up = matches!(verdict, Ok(Err(_)));
     let mut rest = [0; 4096];
     let farewell = async {
+        if let Ok(verdict) = verdict {
+            verdict?;
+        }
         link.stream.close_write().await?;
         while link.stream.read(&mut rest).await? > 0 {}
         Ok(())
@@ -78,16 +88,36 @@ pub(crate) async fn part(
         Ok(Err(error)) => Some(Broken::of(&mut link.stream, error)),
         Ok(Ok(())) | Err(_) => None,
     };
+    link.testify(inner);
     let machine = link.finish().await;
     let Some(broken) = broken else { return (machine, Ok(())) };
     let failure = broken.explain(setups);
     let result = match failure.status() {
         Status::Outer | Status::Inner => Err(failure),
-        // Not every server says goodbye; but one that asked for a certificate and got none has its reason.
-        Status::Truncated if asked.is_some_and(|asked| !asked.answered) => Err(failure),
+        // Not every server says goodbye; but one that hangs up first, or asked for a certificate and got none, has its
+        // reason.
+        Status::Truncated if hung_up || asked.is_some_and(|asked| !asked.answered) => Err(failure),
         _ => Ok(()),
     };
     (machine, result)
+}
+
+/// Ready when the inner peer has told its verdict on our certificate, if there is one to come: with its first record, or
+/// with the end.
+fn poll_verdict(
+    link: &mut Link<Both>,
+    inner: &Setup,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    if !link.awaits_verdict(inner) {
+        return Poll::Ready(Ok(()));
+    }
+    let mut rest = [0; 4096];
+    match Pin::new(&mut link.stream).poll_read(cx, &mut ReadBuf::new(&mut rest)) {
+        Poll::Pending if link.awaits_verdict(inner) => Poll::Pending,
+        Poll::Pending => Poll::Ready(Ok(())),
+        read => read,
+    }
 }
 
 impl Probe {

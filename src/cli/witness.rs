@@ -27,6 +27,8 @@ pub(crate) struct Testimony {
     pub(crate) unreadable: Vec<Error>,
     /// What the peer asked of our own certificate.
     pub(crate) asked: Option<Asked>,
+    /// Whether the peer was gone before anything told its verdict on our certificate.
+    pub(crate) unjudged: bool,
 }
 
 /// A request for our certificate.
@@ -56,6 +58,11 @@ impl Witness {
 
     fn lock(&self) -> MutexGuard<'_, Testimony> {
         self.testimony.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer is gone, and nothing has told its verdict on our certificate.
+    pub(crate) fn stays_unjudged(&self) {
+        self.lock().unjudged = true;
     }
 
     fn hear(&self, asked: Asked) {

@@ -3,30 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 
 use crate::support::{
-    INNER_CLIENT, INNER_SERVER, OUTER_CLIENT, OUTER_SERVER, Run, Server, client, echo_server,
-    files, proxy, relay, run,
+    INNER_CLIENT, OUTER_CLIENT, client, connect, echo_server, files, layered, listener, relay, run,
 };
 use crate::tools::have;
-
-/// `connect` with these options alone.
-fn connect(address: &str, options: &[&[&str]]) -> Run {
-    let mut arguments = vec!["connect", address, "--timeout", "20"];
-    arguments.extend(options.concat());
-    run(&arguments, b"a question")
-}
-
-/// A listener that does this with its first connection.
-fn listener<R: Send + 'static>(serve: impl FnOnce(TcpStream) -> R + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || serve(listener.accept().unwrap().0));
-    address
-}
 
 fn plain_http() -> String {
     listener(|mut tcp| {
@@ -217,23 +200,6 @@ fn options_that_do_not_fit() {
     }
 }
 
-/// A server whose options of a layer stand in place of the usual ones.
-fn layered(options: &[&str]) -> Server {
-    let mut arguments = vec!["serve", "--echo"];
-    let has = |name: &str| options.contains(&name);
-    if !has("--outer-cert") {
-        arguments.extend(&OUTER_SERVER[..4]);
-    }
-    if !has("--outer-client-ca") {
-        arguments.extend(&OUTER_SERVER[4..]);
-    }
-    if !has("--inner-cert") {
-        arguments.extend(INNER_SERVER);
-    }
-    arguments.extend(options);
-    Server::start(&arguments)
-}
-
 /// `openssl s_server` as the host: it terminates the outer layer, and answers with nothing that is TLS.
 struct Openssl(Child);
 
@@ -286,46 +252,6 @@ fn a_key_without_a_signature_scheme_in_common_sends_no_certificate() {
             ],
         );
     }
-}
-
-/// In front of a server that would say why: it hangs up instead when the client has sent its certificate.
-fn mute(server: String) -> String {
-    proxy(server, |client, server| {
-        let second = Arc::new(AtomicBool::new(false));
-        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-        let seen = second.clone();
-        thread::spawn(move || {
-            let mut piece = [0; 16_384];
-            for flight in 0.. {
-                let n = from.read(&mut piece).unwrap_or(0);
-                seen.store(flight > 0, Ordering::SeqCst);
-                if n == 0 || to.write_all(&piece[..n]).is_err() {
-                    return;
-                }
-            }
-        });
-        let (mut from, mut to) = (server, client);
-        let mut piece = [0; 16_384];
-        loop {
-            let n = from.read(&mut piece).unwrap_or(0);
-            if n == 0 || second.load(Ordering::SeqCst) {
-                let _ = to.shutdown(Shutdown::Both);
-                return;
-            }
-            to.write_all(&piece[..n]).unwrap();
-        }
-    })
-    .to_string()
-}
-
-#[test]
-fn a_peer_that_refuses_our_certificate_without_a_word() {
-    let server = layered(&[]);
-    connect(&mute(server.address.clone()), &[&OUTER_CLIENT[..3], &INNER_CLIENT])
-        .ends(6, &["cut short", "asked for a certificate on the outer layer", "--outer-cert"]);
-    let server = layered(&["--outer-client-ca", "otherCA.crt"]);
-    connect(&mute(server.address.clone()), &[&OUTER_CLIENT, &INNER_CLIENT])
-        .ends(6, &["cut short", "may have refused our outer certificate", "(client.crt)"]);
 }
 
 #[test]

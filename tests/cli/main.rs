@@ -22,6 +22,7 @@ mod operating;
 mod providers;
 #[cfg(unix)]
 mod settings;
+mod silence;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod traces;

@@ -223,6 +223,40 @@ pub(crate) fn relay(forward: &str, more: &[&str]) -> Server {
     Server::start(&arguments)
 }
 
+/// A server whose options of a layer stand in place of the usual ones.
+pub(crate) fn layered(options: &[&str]) -> Server {
+    let mut arguments = vec!["serve", "--echo"];
+    let has = |name: &str| options.contains(&name);
+    if !has("--outer-cert") {
+        arguments.extend(&OUTER_SERVER[..4]);
+    }
+    if !has("--outer-client-ca") {
+        arguments.extend(&OUTER_SERVER[4..]);
+    }
+    if !has("--inner-cert") {
+        arguments.extend(INNER_SERVER);
+    }
+    arguments.extend(options);
+    Server::start(&arguments)
+}
+
+/// `connect` with these options alone.
+pub(crate) fn connect(address: &str, options: &[&[&str]]) -> Run {
+    let mut arguments = vec!["connect", address, "--timeout", "20"];
+    arguments.extend(options.concat());
+    run(&arguments, b"a question")
+}
+
+/// A listener that does this with its first connection.
+pub(crate) fn listener<R: Send + 'static>(
+    serve: impl FnOnce(TcpStream) -> R + Send + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || serve(listener.accept().unwrap().0));
+    address
+}
+
 /// The arguments of a client that fits.
 pub(crate) fn client<'a>(address: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["connect", address];

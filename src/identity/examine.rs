@@ -278,7 +278,7 @@ impl Examination {
         findings: &mut Findings,
     ) {
         self.validity(der, file, self.expiry_of_servers(), findings);
-        if authorities.is_empty() {
+        if authorities.is_empty() || Certificate::from_der(der).is_err() {
             return;
         }
         // The error names customerCA.crt: it is the file to exchange, the cluster's certificate can't be.
@@ -338,7 +338,7 @@ impl Examination {
         expired: Severity,
         findings: &mut Findings,
     ) {
-        let Ok(certificate) = Certificate::from_der(der) else {
+        let Some(certificate) = findings.readable(der, file) else {
             return;
         };
         if let Err(error) = check_time(&certificate, TimePolicy::Strict, self.now) {
@@ -368,7 +368,7 @@ impl Examination {
 
     /// Asks that a certificate is its own issuer, by name and by signature.
     fn self_signed(&self, der: &CertificateDer<'static>, file: &str, findings: &mut Findings) {
-        let Ok(certificate) = Certificate::from_der(der) else {
+        let Some(certificate) = findings.readable(der, file) else {
             return;
         };
         let expected = format!("issuer {}", certificate.subject().compat());
@@ -397,6 +397,12 @@ struct Findings(Vec<Finding>);
 impl Findings {
     fn add(&mut self, severity: Severity, error: Error) {
         self.0.push(Finding { severity, error });
+    }
+
+    fn readable<'d>(&mut self, der: &'d CertificateDer<'_>, file: &str) -> Option<Certificate<'d>> {
+        Certificate::from_der(der)
+            .map_err(|error| self.add(Severity::Failure, error.in_file(file)))
+            .ok()
     }
 }
 

@@ -8,8 +8,8 @@ use nested_tls::identity::examine::{Examination, Finding, Severity};
 
 use crate::cloudhsm::{Cluster, cluster};
 use crate::forge::{
-    Draft, Key, Kind, basic_constraints, certificate_pem, cn, extension, hsm_name, now, oid, pem,
-    provider, seed_name, seq, short_rsa_spki,
+    Draft, Key, Kind, SERVER_AUTH, basic_constraints, certificate_pem, cn, extension, hsm_name,
+    now, oid, pem, provider, purpose, seed_name, seq, short_rsa_spki,
 };
 
 fn examine(cluster: &Cluster) -> Vec<Finding> {
@@ -65,6 +65,9 @@ fn one_file_changed() {
     let ca_file = |draft: Draft| ca_file_by(&key, draft);
     let cluster = cluster("examine-rows");
     let cluster_certificate = cluster.cluster_certificate.clone();
+    let for_servers = Draft::v3(&cn("mine"), &key.spki, &cn("customerCA"))
+        .with(purpose(SERVER_AUTH))
+        .sign(&cluster.customer);
     type Row<'a> = (&'a str, Vec<(&'a str, String)>, Vec<(Severity, Problem, &'a str)>);
     let rows: Vec<Row<'_>> = vec![
         (
@@ -86,6 +89,11 @@ fn one_file_changed() {
             "host expires soon",
             host_file(host.clone().edit(|d| d.not_after = "20261201000000Z")),
             vec![(Warning, Problem::ExpiresSoon, "21a10654.0")],
+        ),
+        (
+            "host not valid yet",
+            host_file(host.clone().edit(|d| d.not_before = "20270101000000Z")),
+            vec![(Failure, Problem::NotYetValid, "21a10654.0")],
         ),
         (
             "host not self-signed",
@@ -137,6 +145,19 @@ fn one_file_changed() {
                 (Warning, Problem::Incomplete, "client.crt"),
                 (Failure, Problem::NoRule, "client.crt"),
             ],
+        ),
+        (
+            "a stranger behind the client",
+            both(&(certificate_pem(&orphan) + &certificate_pem(&cluster.default_client)), &secret),
+            vec![
+                (Warning, Problem::Incomplete, "client.crt"),
+                (Failure, Problem::NoRule, "client.crt"),
+            ],
+        ),
+        (
+            "client issued for servers",
+            both(&certificate_pem(&for_servers), &secret),
+            vec![(Failure, Problem::Purpose, "client.crt")],
         ),
         (
             "expired client",
@@ -350,7 +371,45 @@ fn the_length_of_the_inner_clients_chain() {
             .run(&paths);
         let found = findings.iter().find(|finding| finding.error.problem() == Problem::Oversized);
         assert_eq!(found.map(|finding| finding.severity), expected);
+        if let Some(Finding { error, .. }) = found {
+            let words =
+                format!("chain too long: expected a chain of at most 6980 bytes, found {size}");
+            assert!(error.to_string().contains(&words), "{error}");
+            assert!(error.remedy().contains("leave out of the chain"));
+        }
     }
+}
+
+#[test]
+fn a_directory_of_the_host_with_nothing_readable() {
+    let cluster = cluster("examine-unreadable");
+    fs::remove_file(cluster.directory.0.join("certs/712ff948.0")).unwrap();
+    cluster.write("certs/21a10654.0", "text");
+    assert_eq!(
+        troubles(&examine(&cluster)),
+        [
+            (Severity::Warning, Problem::NoCertificate, "21a10654.0".to_owned()),
+            (Severity::Failure, Problem::EmptyDirectory, "certs".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn a_cluster_certificate_that_is_none() {
+    let cluster = cluster("examine-garbage");
+    let paths = ClientPaths::in_directory(&cluster.directory.0);
+    let examine = || {
+        let findings = Examination::new(provider(), now())
+            .default_client(cluster.default_client.clone())
+            .cluster_certificate(b"garbage".to_vec().into(), "cluster.crt")
+            .run(&paths);
+        troubles(&findings)
+    };
+    let expected = (Severity::Failure, Problem::Encoding, "cluster.crt".to_owned());
+    assert_eq!(examine(), std::slice::from_ref(&expected));
+    fs::remove_file(&paths.customer_ca).unwrap();
+    let no_authority = (Severity::Failure, Problem::File, "customerCA.crt".to_owned());
+    assert_eq!(examine(), [no_authority, expected]);
 }
 
 /// SDK 5 works without the files that SDK 3 installs; what is there is looked at all the same.

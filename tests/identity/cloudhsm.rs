@@ -110,8 +110,12 @@ fn fixed(mut config: ClientConfig) -> ClientConfig {
 #[test]
 fn both_layers_connect() {
     let cluster = cluster("both-layers");
+    let directory = cluster.read().unwrap();
+    assert_eq!(directory.server_certificates().entries().len(), 2);
+    assert_eq!(directory.client().chain(), core::slice::from_ref(&cluster.default_client));
+    assert_eq!(directory.authorities()[0].certificate(), &cluster.customer_ca);
     let (outer_ear, inner_ear) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
-    let directory = cluster.read().unwrap().observed_by(outer_ear.clone(), inner_ear.clone());
+    let directory = directory.observed_by(outer_ear.clone(), inner_ear.clone());
     let Layers { outer, inner, .. } = directory.layers().unwrap();
     for config in [&outer, &inner] {
         assert!(!config.enable_sni);
@@ -153,6 +157,8 @@ fn the_very_cluster_certificate() {
         .with_cluster_certificate(text.as_bytes(), Some("cluster.crt"))
         .unwrap();
     connect(fixed(pinned.layers().unwrap().inner), cluster.hsm()).unwrap();
+    let unnamed = cluster.read().unwrap().with_cluster_certificate(text.as_bytes(), None).unwrap();
+    connect(fixed(unnamed.layers().unwrap().inner), cluster.hsm()).unwrap();
     let wrong = cluster.read().unwrap().with_cluster_pin(Pin::spki_sha256([1; 32]));
     let ear = Arc::new(Ear::default());
     let wrong = wrong.observed_by(ear.clone(), ear.clone());
@@ -177,6 +183,13 @@ fn mutual_inner_layer() {
         fixed_server(config.unwrap())
     };
     // AWS' tutorial sends the root as well.
+    cluster.write("inner.crt", certificate_pem(&client) + &certificate_pem(&root));
+    cluster.write("inner.key", pem("PRIVATE KEY", key.private().secret_der()));
+    let mut paths = ClientPaths::in_directory(&cluster.directory.0);
+    let file = |name| cluster.directory.0.join(name);
+    paths.inner_client = Some((file("inner.crt"), file("inner.key")));
+    let from_files = ClientDirectory::read(paths, provider()).unwrap();
+    connect(fixed(from_files.layers().unwrap().inner), hsm()).unwrap();
     let with = cluster.read().unwrap().with_inner_client(own(&[&client, &root], &key));
     connect(fixed(with.layers().unwrap().inner), hsm()).unwrap();
     assert!(connect(fixed(cluster.read().unwrap().layers().unwrap().inner), hsm()).is_err());

@@ -258,13 +258,17 @@ fn either_rule_accepts_and_names_itself() {
     let (root, key, other) = (Key::new(Kind::P256), Key::new(Kind::P256), Key::new(Kind::P256));
     let authority = Draft::authority(&cn("customerCA"), &root).sign(&root);
     let default = Draft::v1(&cn("default"), &key.spki, &cn("default")).sign(&key);
-    let issued = Draft::v1(&cn("issued"), &key.spki, &cn("customerCA")).sign(&root);
+    let issued = Draft::v1(&cn("issued"), &key.spki, &cn("customerCA"));
+    let expired = issued.clone().edit(|draft| draft.not_after = "20250101000000Z").sign(&root);
+    let issued = issued.sign(&root);
     let foreign = Draft::v1(&cn("foreign"), &key.spki, &cn("otherCA")).sign(&other);
     for version in VERSIONS {
         for (client, expected) in [
             (&default, Ok("pinned certificate")),
             (&issued, Ok("issued by /CN=customerCA")),
-            (&foreign, Err(Problem::NoRule)),
+            (&foreign, Err((Problem::NoRule, AlertDescription::UnknownCA))),
+            // A rule that knew the certificate tells more than one that did not.
+            (&expired, Err((Problem::Expired, AlertDescription::CertificateExpired))),
         ] {
             let ear = Arc::new(Ear::default());
             let rules: [Arc<dyn Rule>; 2] =
@@ -284,15 +288,12 @@ fn either_rule_accepts_and_names_itself() {
                     assert!(acceptance.rule.starts_with(rule), "{}", acceptance.rule);
                     result.unwrap();
                 }
-                (Err(problem), Err(error)) => {
+                (Err((problem, alert)), Err(error)) => {
                     assert_eq!(error.problem(), problem);
                     assert_eq!(error.causes().len(), 2);
                     match result {
-                        Err(Failure::Server(error)) => {
-                            assert_eq!(
-                                error,
-                                Error::InvalidCertificate(CertificateError::UnknownIssuer)
-                            );
+                        Err(Failure::Server(Error::InvalidCertificate(error))) => {
+                            assert_eq!(AlertDescription::from(error), alert);
                         }
                         other => panic!("{other:?}"),
                     }

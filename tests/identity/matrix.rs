@@ -630,6 +630,9 @@ fn chains() {
     through(&chain).unwrap();
     let v1_middle = Draft::v1(&cn("middle"), &middle.spki, &cn("customerCA")).sign(&w.root);
     let v1_leaf = Draft::v1(&cn("leaf"), &w.key.spki, &cn("middle")).sign(&middle);
+    let by_namesake = Draft::v3(&cn("leaf"), &w.key.spki, &cn("middle"))
+        .with(extension("2.5.29.35", false, &seq(&[&tlv(0x80, &[0x12, 0x34])])))
+        .sign(&w.stranger);
     let not_an_authority = draft.clone().sign(&w.root);
     let expired = draft
         .clone()
@@ -683,6 +686,24 @@ fn chains() {
             Problem::Signature,
             "",
             "",
+        ),
+        row(
+            "leaf by a namesake of the intermediate, which names its key",
+            judge_as(&deep, Peer::Server, &by_namesake, &chain),
+            Problem::Signature,
+            "the issuer's key",
+            "another key of that name (1234)",
+        ),
+        row(
+            "intermediate with two algorithms",
+            through(&[draft
+                .clone()
+                .with(basic_constraints(true))
+                .edit(|d| d.inner_algorithm = Some(rsa_algorithm("1.2.840.113549.1.1.11")))
+                .sign(&w.root)]),
+            Problem::AlgorithmMismatch,
+            "one algorithm",
+            "two in a certificate of the chain",
         ),
         row(
             "expired intermediate",

@@ -17,8 +17,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets, HandshakeKind,
-    PeerMisbehaved, ServerConfig, SupportedCipherSuite,
+    ClientConfig, CommonState, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets,
+    HandshakeKind, PeerMisbehaved, ServerConfig, SupportedCipherSuite,
 };
 
 use super::buffer::Queue;
@@ -53,6 +53,15 @@ pub(super) struct Handshake {
 enum Connection {
     Client(UnbufferedClientConnection),
     Server(UnbufferedServerConnection),
+}
+
+impl Connection {
+    fn common(&self) -> &CommonState {
+        match self {
+            Self::Client(c) => c,
+            Self::Server(c) => c,
+        }
+    }
 }
 
 /// How a step of a handshake left it.
@@ -242,10 +251,7 @@ impl Handshake {
             }
         };
         // A server may write before the client's Finished has come.
-        let handshaking = match &self.connection {
-            Connection::Client(c) => c.is_handshaking(),
-            Connection::Server(c) => c.is_handshaking(),
-        };
+        let handshaking = self.connection.common().is_handshaking();
         match done {
             Ok(Some(Step::Complete)) if handshaking => (discard, Ok(Some(Step::NeedsMore))),
             done => (discard, done),
@@ -255,7 +261,7 @@ impl Handshake {
     /// rustls hands out the alert for an error only when it is called once more; never more often
     /// than it has something to send, or it would meet the same error again.
     fn drain_alert(&mut self, mut input: &mut [u8], out: &mut Queue, ledger: &mut Ledger) {
-        while self.wants_write() {
+        while self.connection.common().wants_write() {
             let before = out.len();
             let (discard, _) = self.step(input, out, ledger);
             self.seen -= discard.min(self.seen);
@@ -263,13 +269,6 @@ impl Handshake {
             if out.len() == before {
                 return;
             }
-        }
-    }
-
-    fn wants_write(&self) -> bool {
-        match &self.connection {
-            Connection::Client(c) => c.wants_write(),
-            Connection::Server(c) => c.wants_write(),
         }
     }
 
@@ -341,10 +340,7 @@ impl Handshake {
 
     /// The peer's certificates as far as the handshake has come.
     pub(super) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        match &self.connection {
-            Connection::Client(c) => c.peer_certificates(),
-            Connection::Server(c) => c.peer_certificates(),
-        }
+        self.connection.common().peer_certificates()
     }
 
     /// Whether [`Handshake::answer_early`] has a record's beginning in its way.
@@ -452,7 +448,7 @@ fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn learn(connection: &rustls::CommonState, info: &mut LayerInfo) {
+fn learn(connection: &CommonState, info: &mut LayerInfo) {
     info.version = connection.protocol_version();
     info.suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
     info.group = connection.negotiated_key_exchange_group().map(SupportedKxGroup::name);

@@ -102,6 +102,29 @@ fn both_handshakes_take_one_round_trip() {
     assert_eq!(resumed(&pair.left), [true, false]);
 }
 
+/// The answer has begun to come in the middle of a message: it is too late, and nothing is lost by that.
+#[test]
+fn an_inner_layer_that_comes_within_the_answer() {
+    let (outer, inner) = (outer(), ends(pki::inner(), Version::Tls13, false));
+    warm(&outer, &inner);
+    let Pair { mut right, .. } = machines(&outer, &inner, 2);
+    let mut alone = Machine::new(2, || Session::new(outer.0.clone(), Limits::default()).unwrap());
+    right.receive(&alone.transmit_all());
+    let flight = right.transmit_all();
+    let [typ, major, minor, high, low, body @ ..] = &flight[..] else { panic!("{flight:?}") };
+    let [high, low] = (u16::from_be_bytes([*high, *low]) - 1).to_be_bytes();
+    alone.receive(&[*typ, *major, *minor, 0, 1, body[0]]);
+    let mut left = alone.map(|session| session.nest(inner.0.clone(), Direct).unwrap());
+    left.receive(&[&[*typ, *major, *minor, high, low], &body[1..]].concat());
+    let mut pair = Pair::new(left, right);
+    pair.settle();
+    pair.assert_established();
+    pair.send(Side::Left, b"request");
+    assert_eq!(pair.right.report().read, b"request");
+    assert_eq!(early(&pair), [false; 2]);
+    assert_eq!(resumed(&pair.left), [true, false]);
+}
+
 #[test]
 fn every_chunking_of_early_data() {
     for version in Version::ALL {

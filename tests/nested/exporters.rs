@@ -88,6 +88,7 @@ fn what_can_not_be_exported_is_refused() {
     let silent = Setup::default().connected();
     for layer in LAYERS {
         assert_eq!(refusal(&silent.left, layer, b"l", 1), Misuse::ExporterOff);
+        assert_eq!(refusal(&silent.right, layer, b"l", 1), Misuse::ExporterOff);
     }
     let session = exporting().session(Side::Left);
     let error = session.ports.tls_exporter(Layer::Inner).unwrap_err();

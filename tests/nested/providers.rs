@@ -3,10 +3,11 @@
 
 use nested_tls::*;
 use rustls::AlertDescription;
-use rustls::Error::{self as TlsError, EncryptError, General};
+use rustls::Error::{self as TlsError, EncryptError, General, PeerSentOversizedRecord};
 
 use crate::handshakes::{Machines, pair_of};
 use crate::support::limited::{Wrong, with_limit, with_wrong};
+use crate::support::pair::Pair;
 use crate::support::party::Party;
 use crate::support::pki::{self, Pki, Version};
 use crate::support::schedule::Told;
@@ -129,6 +130,24 @@ fn plaintext_in_another_place() {
 }
 
 #[test]
+fn plaintext_that_is_too_long() {
+    for case @ (layer, ..) in cases() {
+        let _told = Told::new(case);
+        let mut pair = pair(case);
+        pair.assert_established();
+        with_wrong(Wrong::Length, || {
+            pair.right.write(b"data");
+            pair.settle();
+        });
+        let error = pair.left.error().unwrap();
+        assert_eq!((error.layer(), error.kind()), (layer, &PeerSentOversizedRecord.into()));
+        assert!(pair.left.report().read.is_empty());
+        let told = pair.right.error().unwrap();
+        assert_eq!(told.alert_received(), Some(AlertDescription::RecordOverflow));
+    }
+}
+
+#[test]
 fn records_that_can_not_be_sealed() {
     for case in cases() {
         let _told = Told::new(case);
@@ -141,6 +160,54 @@ fn records_that_can_not_be_sealed() {
         });
         pair.hang_up();
         assert_failed(&pair, case.0, &EncryptError);
+        assert_eq!(pair.right.error().unwrap().kind(), &ErrorKind::Truncated);
+    }
+}
+
+/// What was taken is lost, so the layer does not end as if all had been said.
+#[test]
+fn a_close_behind_what_can_not_be_sealed() {
+    for case @ (layer, ..) in cases() {
+        let _told = Told::new(case);
+        let mut pair = pair(case);
+        pair.assert_established();
+        with_wrong(Wrong::Seal, || {
+            pair.left.write(b"data");
+            pair.left.close_write();
+            pair.left.with(|ports| _ = ports.wire_out());
+        });
+        pair.hang_up();
+        assert_failed(&pair, layer, &EncryptError);
+        assert_eq!(pair.right.error().unwrap().kind(), &ErrorKind::Truncated);
+    }
+}
+
+/// The inner layer is cut, and that can't be told to the host: the first error stays.
+#[test]
+fn the_first_of_two_failures_is_told() {
+    for version in Version::ALL {
+        let mut pair = pair((Layer::Outer, version, true));
+        pair.assert_established();
+        with_wrong(Wrong::Seal, || {
+            pair.left.write(b"data");
+            pair.left.eof();
+        });
+        assert_failed(&pair, Layer::Outer, &EncryptError);
+    }
+}
+
+#[test]
+fn a_layer_alone() {
+    for version in Version::ALL {
+        let setup = Setup::new(version, Version::Tls13, Mix::ClientClient);
+        let left = with_limit(1 << 20, || setup.session(Side::Left));
+        let mut pair = Pair::new(left, setup.session(Side::Right));
+        pair.settle();
+        let error = with_wrong(Wrong::Seal, || {
+            pair.left.with(|ports| ports.plain_write(b"data").unwrap_err())
+        });
+        assert_eq!((error.layer(), error.kind()), (Layer::Outer, &EncryptError.into()));
+        pair.hang_up();
         assert_eq!(pair.right.error().unwrap().kind(), &ErrorKind::Truncated);
     }
 }

@@ -1,8 +1,8 @@
 //! Sessions that go on: only where asked for, only on their own layer and under their own rule, and
 //! never without a judgement.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nested_tls::*;
@@ -373,7 +373,7 @@ fn what_has_expired_since_is_refused() {
 #[derive(Debug)]
 struct Moody {
     rule: Arc<dyn ServerCertVerifier>,
-    refuses: AtomicBool,
+    refuses: Mutex<Option<rustls::Error>>,
 }
 
 impl ServerCertVerifier for Moody {
@@ -385,9 +385,9 @@ impl ServerCertVerifier for Moody {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.refuses.load(Ordering::Relaxed) {
-            true => Err(CertificateError::Revoked.into()),
-            false => self.rule.verify_server_cert(end_entity, intermediates, name, ocsp, now),
+        match self.refuses.lock().unwrap().clone() {
+            Some(error) => Err(error),
+            None => self.rule.verify_server_cert(end_entity, intermediates, name, ocsp, now),
         }
     }
 
@@ -417,21 +417,23 @@ impl ServerCertVerifier for Moody {
 #[test]
 fn a_refused_session_is_forgotten() {
     let pki = pki::outer();
-    for version in Version::ALL {
-        let rule = Arc::new(Moody { rule: pki.server_rule(), refuses: false.into() });
+    let revoked = (CertificateError::Revoked.into(), AlertDescription::CertificateRevoked);
+    let broken = (rustls::Error::General("no list".into()), AlertDescription::InternalError);
+    for (version, (refusal, alert)) in
+        Version::ALL.into_iter().flat_map(|version| [(version, &revoked), (version, &broken)])
+    {
+        let rule = Arc::new(Moody { rule: pki.server_rule(), refuses: None.into() });
         let asking = client(pki, pki.client(version), rule.clone());
         let answering = server(pki.server(version), pki.client_rule());
         for again in [false, true] {
             assert_eq!(outer_resumed(&alone(&asking, &answering)), again);
         }
-        rule.refuses.store(true, Ordering::Relaxed);
+        *rule.refuses.lock().unwrap() = Some(refusal.clone());
         let pair = alone(&asking, &answering);
-        let revoked = ErrorKind::Tls(CertificateError::Revoked.into());
-        assert_eq!(pair.left.error().unwrap().kind(), &revoked);
-        let told = pair.right.error().unwrap().alert_received();
-        assert_eq!(told, Some(AlertDescription::CertificateRevoked));
+        assert_eq!(pair.left.error().unwrap().kind(), &ErrorKind::Tls(refusal.clone()));
+        assert_eq!(pair.right.error().unwrap().alert_received(), Some(*alert));
         // Else a server that has renewed its certificate could not be reached for a day.
-        rule.refuses.store(false, Ordering::Relaxed);
+        *rule.refuses.lock().unwrap() = None;
         assert!(!outer_resumed(&alone(&asking, &answering)), "{version:?}");
     }
 }

@@ -29,6 +29,8 @@ pub enum Wrong {
     Iv,
     /// It opens records into a place of its own.
     Place,
+    /// It opens records that are too long.
+    Length,
     /// It does not seal.
     Seal,
 }
@@ -157,6 +159,8 @@ impl MessageDecrypter for Decrypter {
         let mut opened = self.0.decrypt(msg, seq)?;
         if Wrong::Place.is() {
             opened.payload = &[0; 5];
+        } else if Wrong::Length.is() {
+            opened.payload = &[0; (1 << 14) + 1];
         }
         Ok(opened)
     }

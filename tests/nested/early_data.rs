@@ -245,7 +245,7 @@ fn what_is_not_taken_is_not_lost() {
 fn a_server_may_take_a_part() {
     let usual = Setup::default().pair();
     let flight = usual.left.ports.layer(Layer::Inner).unwrap().bytes_out as u32;
-    for fragment in [None, Some(64)] {
+    for fragment in [None, Some(64), Some(32)] {
         for most in [0, 1, 16, 100, flight - 1, flight, flight + 1, 16_384] {
             let _told = Told::new((fragment, most));
             let mut config = pki::outer().client(Version::Tls13);
@@ -272,6 +272,34 @@ fn a_server_may_take_a_part() {
                 assert_eq!(pair.left.report().read, b"pong");
                 assert_eq!(pair.right.report().read, b"ping");
             });
+        }
+    }
+}
+
+/// What a client sends behind its early data says whether that was taken: an end of it before Finished.
+#[test]
+fn a_finished_in_several_records_is_no_end_of_early_data() {
+    let tls13 = Version::Tls13;
+    for size in [32, 33, 40, 41, 64] {
+        for taken in [true, false] {
+            let _told = Told::new((size, taken));
+            let mut config = pki::outer().client(tls13);
+            config.max_fragment_size = Some(size);
+            let client = asking(config, pki::outer().server_rule());
+            let before = pki::outer().server(tls13);
+            let after = match taken {
+                true => server(before.clone()),
+                false => Role::server(
+                    Prepared::from(before.clone()).with_resumption(pki::outer().client_rule()),
+                ),
+            };
+            let inner = ends(pki::inner(), tls13, false);
+            warm(&(client.clone(), server(before)), &inner);
+            let mut pair = machines(&(client, after), &inner, 1);
+            pair.settle();
+            pair.assert_established();
+            assert_eq!(early(&pair), [taken; 2]);
+            assert_eq!(resumed(&pair.left), [true, false]);
         }
     }
 }

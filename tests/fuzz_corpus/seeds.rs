@@ -365,6 +365,38 @@ fn operations() {
             save("ops", &format!("{name}-{roles:02x}-{ways:02x}"), &[&head[..], story].concat());
         }
     }
+
+    // The host has the left party's first bytes before it says anything to the right one.
+    const NEAR: u8 = 0x40;
+    const FAR: u8 = 0x80;
+    let to_host = [
+        [LEFT | TRANSMIT, 255, NEAR | DELIVER, 255, NEAR | TRANSMIT, 255, LEFT | DELIVER, 255],
+        [LEFT | WRITE, 255, LEFT | TRANSMIT, 255, NEAR | DELIVER, 255, NEAR | READ, 255],
+    ]
+    .concat();
+    let to_right = [LEFT | CARRY, 9, FAR | TRANSMIT, 255, RIGHT | DELIVER, 255, LEFT | CARRY, 110];
+    let talk = [SETTLE, 0, LEFT | WRITE, 120, RIGHT | WRITE, 240, SETTLE, 0];
+    let going_on: [(&str, Vec<u8>); 3] = [
+        ("at-once", talk.to_vec()),
+        ("in-pieces", [&to_host[..], &to_right, &talk].concat()),
+        ("doubled", [&to_host[..], &[LEFT | TAMPER | 2, 250], &to_right, &talk].concat()),
+    ];
+    for (name, story) in &going_on {
+        // Sessions alone, early data that is taken, rejected, retried, and all with real cryptography.
+        for head in [
+            [0x84, 0x23, 0x31],
+            [0x80, 0x40, 0],
+            [0x83, 0x43, 0],
+            [0x81, 0x46, 0x05],
+            [0x80, 0x60, 0],
+            [0x80, 0x6b, 0x05],
+            [0x80, 0x82, 0],
+            [0x80, 0xa3, 0],
+        ] {
+            let [roles, ways, _] = head;
+            save("ops", &format!("{name}-{roles:02x}-{ways:02x}"), &[&head[..], story].concat());
+        }
+    }
 }
 
 fn driver() {

@@ -87,16 +87,26 @@ impl Cast {
         })
     }
 
-    fn nest(&self, side: Side, outer: Machine<Session>) -> Machine<Nested> {
+    /// The machine of `side` with its inner layer.
+    pub fn nest(&self, side: Side, outer: Machine<Session>) -> Machine<Nested> {
         let inner = &self.roles[side as usize].1;
         outer.map(|session| session.nest(inner.clone(), Direct).unwrap())
     }
 
+    /// The host's end towards `side`, where that is a client that has early data.
+    pub fn eager_to(&self, side: Side) -> Option<Eager> {
+        match (&self.roles[side.other() as usize].0, &self.outer.eager) {
+            (Role::Client { name, .. }, Some(config)) => Some(Eager::new(config, name.clone())),
+            _ => None,
+        }
+    }
+
     /// The host's end towards `side`.
     fn hop_to(&self, side: Side) -> Box<dyn Hop> {
-        match (&self.roles[side.other() as usize].0, &self.outer.eager) {
-            (Role::Client { name, .. }, Some(config)) => Box::new(Eager::new(config, name.clone())),
-            (outer, _) => Box::new(Session::new(outer.clone(), self.setup.limits).unwrap()),
+        let outer = &self.roles[side.other() as usize].0;
+        match self.eager_to(side) {
+            Some(eager) => Box::new(eager),
+            None => Box::new(Session::new(outer.clone(), self.setup.limits).unwrap()),
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Eager {
     connection: ClientConnection,
     /// What left as early data, until it is known what became of it.
     early: Vec<u8>,
+    /// What came and was not read: rustls takes no more once much of that waits in it.
+    came: Vec<u8>,
     waits: bool,
     failed: bool,
     is_closed: bool,
@@ -82,25 +84,44 @@ pub struct Eager {
 
 impl Eager {
     pub fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Self {
-        let connection = ClientConnection::new(config.clone(), name).unwrap();
+        let mut connection = ClientConnection::new(config.clone(), name).unwrap();
+        connection.set_buffer_limit(None);
         Self {
             connection,
             early: Vec::new(),
+            came: Vec::new(),
             waits: true,
             failed: false,
             is_closed: false,
             closing: false,
         }
     }
+
+    /// Whether it says nothing yet.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Whether the party took early data, if there was any.
+    pub fn is_early_data_accepted(&self) -> bool {
+        self.connection.is_early_data_accepted()
+    }
 }
 
 impl Hop for Eager {
     fn receive(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.failed {
-            if self.connection.read_tls(&mut bytes).is_err() {
+            // Nothing is taken behind a close_notify.
+            if self.connection.read_tls(&mut bytes).unwrap_or(0) == 0 {
                 return;
             }
             self.failed = self.connection.process_new_packets().is_err();
+            // An error is an end that is none, or nothing yet.
+            self.is_closed |= self.connection.reader().read_to_end(&mut self.came).is_ok();
         }
         if !self.connection.is_handshaking() {
             let early = std::mem::take(&mut self.early);
@@ -119,9 +140,7 @@ impl Hop for Eager {
     }
 
     fn read(&mut self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        // An error is an end that is none, or nothing yet.
-        self.is_closed |= self.connection.reader().read_to_end(&mut bytes).is_ok();
+        let bytes = std::mem::take(&mut self.came);
         (!bytes.is_empty()).then_some(bytes)
     }
 
@@ -141,7 +160,7 @@ impl Hop for Eager {
     }
 
     fn is_closed(&self) -> bool {
-        self.is_closed
+        self.is_closed && self.came.is_empty()
     }
 
     fn close(&mut self) {

@@ -3,8 +3,10 @@
 //!
 //! The input: three bytes say who takes part ([`Plan`]), then each operation is two bytes. Where
 //! nothing but the order and the sizes was unusual, everything must arrive in the end; after any
-//! fault, what arrived is a beginning of what was sent, and everybody knows that it is over.
+//! fault, what arrived is a beginning of what was sent, and everybody knows that it is over. Sessions
+//! may go on, and early data may be taken or not: nobody's bytes show any of it.
 
+mod stage;
 mod world;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -12,6 +14,8 @@ use nested_tls::Layer;
 
 use super::{LOW, bit, byte, setup};
 use crate::support::null::Strength;
+use crate::support::pki::Version;
+use crate::support::sessions::Start;
 use crate::support::setup::Setup;
 use world::World;
 
@@ -26,10 +30,24 @@ pub struct Plan {
 
 impl Plan {
     fn new([roles, ways, preambles]: [u8; 3]) -> Self {
-        // Real cryptography costs most of the time: an eighth of the plans has it.
-        let null = (ways & 0xe0 != 0xe0).then_some(Strength::Sums);
-        let mut setup = setup(roles, null);
-        setup.mutual = !bit(roles, 4);
+        use Start::{Cold, Early, Rejected, Resumed, Retried};
+        // Real cryptography costs most of the time: few plans have it. The other one knows no
+        // second group of keys to retry with.
+        let (start, real) = match (bit(roles, 7), ways >> 5) {
+            (true, 1) => (Resumed, false),
+            (true, 2) => (Early, false),
+            (true, 3) => (Rejected, false),
+            (true, 4) => (Retried, true),
+            (true, 5) => (Early, true),
+            (_, ways) => (Cold, ways == 7),
+        };
+        let mut setup = setup(roles, (!real).then_some(Strength::Sums));
+        setup.start = match setup.outer {
+            Version::Tls12 if start.offers() => Resumed,
+            _ => start,
+        };
+        setup.inner_resumes = start != Cold && bit(ways, 0);
+        setup.mutual = !bit(roles, 4) || start == Retried;
         setup.tickets = usize::from(roles >> 5 & 3);
         if bit(ways, 2) {
             setup.limits = LOW;

@@ -1,32 +1,17 @@
-//! The parties, the wires, and what must come of them.
+//! The parties, the wires, and what passes.
+
+mod end;
 
 use std::sync::OnceLock;
 
-use nested_tls::{Direct, ErrorKind, Event, Layer, Misuse, Nested, Phase, Ports, Session};
+use nested_tls::{ErrorKind, Layer, Misuse, Phase, Ports};
 
+use super::stage::{Early, Stage, each};
 use super::{Damage, Op, Plan};
+use crate::support::cast::Cast;
 use crate::support::crypto::Rng;
-use crate::support::party::{Keyed, Machine, Party};
-use crate::support::setup::{Setup, Side};
-
-/// One machine, as far as it has come.
-enum Stage {
-    Outer(Box<Machine<Session>>),
-    Nested(Box<Machine<Nested>>),
-    /// Only while it changes.
-    Gone,
-}
-
-/// The same for either machine.
-macro_rules! each {
-    ($stage:expr, $machine:ident => $do:expr) => {
-        match $stage {
-            Stage::Outer($machine) => $do,
-            Stage::Nested($machine) => $do,
-            Stage::Gone => unreachable!("a machine was taken and not put back"),
-        }
-    };
-}
+use crate::support::party::{Keyed, Party};
+use crate::support::setup::Side;
 
 /// The three parts of what a user says: before, inside and behind the inner layer.
 const PREAMBLE: usize = 0;
@@ -45,11 +30,13 @@ struct User {
 }
 
 pub(super) struct World {
-    setup: Setup,
-    /// Two users; with a host its two sessions between them.
+    cast: Cast,
+    /// Two users; with a host its two ends between them.
     stages: Vec<Stage>,
     /// What each party has sent to its peer.
     wires: Vec<Vec<u8>>,
+    /// Everything that it ever sent, where that is worth sending again.
+    said: Vec<Vec<u8>>,
     ended: Vec<bool>,
     users: [User; 2],
     /// What the host has read and not passed on, by the user it came from.
@@ -76,7 +63,7 @@ const BUDGET: usize = 150_000;
 
 impl World {
     pub(super) fn new(plan: &Plan) -> Self {
-        let setup = plan.setup;
+        let cast = Cast::new(plan.setup);
         let user = |n: usize| User {
             part: PREAMBLE,
             written: Default::default(),
@@ -85,18 +72,25 @@ impl World {
             shut: false,
             closed: false,
         };
-        let mut stages = vec![Stage::Outer(Box::new(setup.session(Side::Left)))];
+        let session = |cast: &Cast, side| Stage::Outer(Box::new(cast.session(side)));
+        let mut stages = vec![session(&cast, Side::Left)];
         if plan.host {
-            let apart = setup.seeded(2);
-            stages.push(Stage::Outer(Box::new(apart.session(Side::Right))));
-            stages.push(Stage::Outer(Box::new(apart.session(Side::Left))));
+            let apart = cast.seeded(2);
+            for side in [Side::Right, Side::Left] {
+                let seed = apart.setup.seed_of(side);
+                stages.push(match Early::new(seed, || apart.eager_to(side.other())) {
+                    Some(early) => Stage::Early(Box::new(early)),
+                    None => session(&apart, side),
+                });
+            }
         }
-        stages.push(Stage::Outer(Box::new(setup.session(Side::Right))));
+        stages.push(session(&cast, Side::Right));
         let count = stages.len();
         let mut world = Self {
-            setup,
+            cast,
             stages,
             wires: vec![Vec::new(); count],
+            said: vec![Vec::new(); count],
             ended: vec![false; count],
             users: [user(0), user(1)],
             held: Default::default(),
@@ -129,7 +123,11 @@ impl World {
 
     pub(super) fn act(&mut self, op: Op) {
         match op {
-            Op::Transmit(n, most) => _ = self.transmit(self.party(n), most),
+            Op::Transmit(n, most) => {
+                let party = self.party(n);
+                self.stages[party].hurry();
+                self.transmit(party, most);
+            }
             Op::Deliver(n, most) => _ = self.deliver(self.party(n), most),
             Op::Write(n, most) => _ = self.write(self.party(n), most),
             Op::Read(n, most) => _ = self.read(self.party(n), most),
@@ -170,8 +168,11 @@ impl World {
     }
 
     fn transmit(&mut self, party: usize, most: usize) -> bool {
-        let bytes = each!(&mut self.stages[party], m => m.transmit(most));
+        let bytes = self.stages[party].party().transmit(most);
         self.wires[party].extend(&bytes);
+        if self.cast.setup.start.offers() {
+            self.said[party].extend(&bytes);
+        }
         !bytes.is_empty()
     }
 
@@ -180,14 +181,14 @@ impl World {
         let from = party ^ 1;
         if self.wires[from].is_empty() {
             if std::mem::take(&mut self.ended[from]) {
-                each!(&mut self.stages[party], m => m.eof());
+                self.stages[party].party().eof();
                 return true;
             }
             return false;
         }
         let wire = &self.wires[from];
         let chunk = &wire[..most.min(wire.len())];
-        let taken = each!(&mut self.stages[party], m => m.receive(chunk));
+        let taken = self.stages[party].party().receive(chunk);
         self.wires[from].drain(..taken);
         taken > 0
     }
@@ -205,7 +206,7 @@ impl World {
             return false;
         }
         let data = &speech(n)[at..at + most];
-        let taken = each!(&mut self.stages[party], m => m.write(data));
+        let taken = self.stages[party].party().write(data);
         self.budget -= taken.min(self.budget);
         let user = &mut self.users[n];
         user.written[user.part].extend_from_slice(&data[..taken]);
@@ -216,18 +217,13 @@ impl World {
         let Some(n) = self.user(party) else {
             return self.host_read(party, most);
         };
-        let (me, peer) = (&self.users[n], &self.users[n ^ 1]);
-        let part = me.part;
+        let part = self.users[n].part;
+        let from = self.users[n].read[part];
         let most = match part {
-            PREAMBLE if !self.given_up => most.min(peer.preamble - me.read[PREAMBLE]),
+            PREAMBLE if !self.given_up => most.min(self.users[n ^ 1].preamble - from),
             _ => most,
         };
-        let (got, end) = each!(&mut self.stages[party], m => {
-            let before = m.report().read.len();
-            m.read(most);
-            (m.report().read[before..].to_vec(), m.report().end)
-        });
-        let from = me.read[part];
+        let (got, end) = self.take(party, most);
         self.users[n].read[part] += got.len();
         let (me, peer) = (&self.users[n], &self.users[n ^ 1]);
         let known = part != PREAMBLE || !self.given_up;
@@ -242,15 +238,18 @@ impl World {
         !got.is_empty()
     }
 
+    /// What `party` can read now, at most so much; whether it is at the end.
+    fn take(&mut self, party: usize, most: usize) -> (Vec<u8>, bool) {
+        let party = self.stages[party].party();
+        let before = party.report().read.len();
+        party.read(most);
+        (party.report().read[before..].to_vec(), party.report().end)
+    }
+
     fn host_read(&mut self, party: usize, most: usize) -> bool {
-        let from = usize::from(party == 2);
-        each!(&mut self.stages[party], m => {
-            let before = m.report().read.len();
-            m.read(most);
-            let got = &m.report().read[before..];
-            self.held[from].extend_from_slice(got);
-            !got.is_empty()
-        })
+        let (got, _) = self.take(party, most);
+        self.held[usize::from(party == 2)].extend_from_slice(&got);
+        !got.is_empty()
     }
 
     /// The host passes on what came from `user`.
@@ -261,20 +260,12 @@ impl World {
         let held = std::mem::take(&mut self.held[user]);
         let most = most.min(held.len());
         let (came, goes) = if user == 0 { (1, 2) } else { (2, 1) };
-        let taken = each!(&mut self.stages[goes], m => m.write(&held[..most]));
+        let taken = self.stages[goes].party().write(&held[..most]);
         self.held[user] = held[taken..].to_vec();
         // A faithful host passes the end on.
-        let end = each!(&self.stages[came], m => m.report().end);
-        let mut moved = taken > 0;
-        if end && self.held[user].is_empty() {
-            each!(&mut self.stages[goes], m => {
-                if m.ports.readiness().plain_write {
-                    m.close();
-                    moved = true;
-                }
-            });
-        }
-        moved
+        let end = self.stages[came].report().end && self.held[user].is_empty();
+        let passed = end && self.stages[goes].pass_end();
+        passed || taken > 0
     }
 
     fn update_keys(&mut self, party: usize, layer: Layer, request: bool) {
@@ -285,6 +276,7 @@ impl World {
         let result = match &mut self.stages[party] {
             Stage::Outer(m) => m.with(|p| p.keys(Layer::Outer, request)),
             Stage::Nested(m) => m.with(|p| p.keys(layer, request)),
+            Stage::Early(early) => return early.update_keys(layer, request),
             Stage::Gone => unreachable!(),
         };
         if let Err(error) = result {
@@ -301,7 +293,7 @@ impl World {
             // A host that ends a layer whose user is not at its end cuts it.
             self.faulted = true;
             self.host_lied = true;
-            return each!(&mut self.stages[party], m => m.close());
+            return self.stages[party].party().close();
         };
         let phase = each!(&self.stages[party], m => m.ports.phase());
         let handshaking = matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake);
@@ -316,6 +308,9 @@ impl World {
     }
 
     fn misuse(&mut self, party: usize) {
+        if let Stage::Early(_) = self.stages[party] {
+            return;
+        }
         let shut = self.user(party).is_some_and(|n| self.users[n].shut);
         each!(&mut self.stages[party], m => {
             let failed = m.error().cloned();
@@ -373,13 +368,11 @@ impl World {
             if !ready || machine.error().is_some() {
                 continue;
             }
-            let side = Side::BOTH[n];
-            let role = self.setup.inner_end(side).role();
             let Stage::Outer(machine) = std::mem::replace(&mut self.stages[party], Stage::Gone)
             else {
                 unreachable!()
             };
-            let nested = machine.map(|session| session.nest(role, Direct).unwrap());
+            let nested = self.cast.nest(Side::BOTH[n], *machine);
             self.stages[party] = Stage::Nested(Box::new(nested));
             self.users[n].part = INNER;
         }
@@ -390,7 +383,10 @@ impl World {
         for _ in 0..20_000 {
             let mut moved = false;
             for party in 0..self.stages.len() {
-                moved |= self.transmit(party, usize::MAX);
+                // Not before nothing else moves: something may still come that could go early.
+                if !self.stages[party].waits() {
+                    moved |= self.transmit(party, usize::MAX);
+                }
                 moved |= self.deliver(party, usize::MAX);
                 moved |= self.read(party, usize::MAX);
                 let preamble = self.user(party).is_some_and(|n| self.users[n].part == PREAMBLE);
@@ -398,69 +394,11 @@ impl World {
             }
             moved |= self.carry(0, usize::MAX) | self.carry(1, usize::MAX);
             self.nest_who_can();
-            if !moved {
+            if !moved && !self.stages.iter_mut().any(Stage::hurry) {
                 return;
             }
         }
         panic!("this does not come to rest");
-    }
-
-    pub(super) fn finish(mut self) {
-        self.settle();
-        if self.faulted {
-            return self.finish_faulted();
-        }
-        let parts = [self.users[0].part, self.users[1].part];
-        for (n, part) in parts.into_iter().enumerate() {
-            let party = self.user_party(n);
-            each!(&self.stages[party], m => {
-                assert_eq!(m.error(), None, "user {n} in part {part}");
-                assert!(m.has(Event::Established(Layer::Outer)));
-            });
-            // Who is behind the inner layer ends it for both.
-            each!(&mut self.stages[party], m => m.close_write());
-            self.users[n].shut = true;
-        }
-        self.settle();
-        for n in 0..2 {
-            self.give_outer_back(self.user_party(n));
-        }
-        self.settle();
-        for n in 0..2 {
-            let party = self.user_party(n);
-            each!(&mut self.stages[party], m => m.close());
-        }
-        self.settle();
-        for n in 0..2 {
-            let (me, peer) = (&self.users[n], &self.users[n ^ 1]);
-            // Who closes all does not ask for what comes behind the inner layer.
-            for part in [PREAMBLE, INNER, BEHIND].into_iter().filter(|p| *p < BEHIND || !me.closed)
-            {
-                assert_eq!(me.read[part], peer.written[part].len(), "user {n}, part {part}");
-            }
-            each!(&self.stages[self.user_party(n)], m => {
-                assert_eq!(m.error(), None, "user {n}");
-                assert!(m.report().end, "user {n} saw no end: {:?}", m.report());
-                assert_eq!(m.ports.phase(), Phase::Closed, "user {n}: {:?}", m.report());
-            });
-        }
-    }
-
-    /// After a fault everybody knows that it is over, once the transport is.
-    fn finish_faulted(mut self) {
-        self.ended.fill(true);
-        self.given_up = true;
-        self.settle();
-        for n in 0..2 {
-            each!(&self.stages[self.user_party(n)], m => {
-                let report = m.report();
-                assert!(
-                    report.failure.is_some() || report.end,
-                    "user {n} waits for ever in phase {}",
-                    m.ports.phase()
-                );
-            });
-        }
     }
 }
 

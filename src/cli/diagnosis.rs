@@ -151,6 +151,7 @@ fn explain(error: &Error, setups: &[&Setup]) -> Failure {
         .on(layer)
         .compared(format!("at most {limit} bytes"), "more"),
         ErrorKind::Tls(Tls::AlertReceived(alert)) => alert_received(layer, *alert, setup),
+        ErrorKind::Tls(Tls::DecryptError) => unopened(error, setup),
         ErrorKind::Tls(tls) => refused(layer, tls, setup),
         _ => Failure::new(Status::of(layer), error.to_string(), "try again").on(layer),
     }
@@ -301,8 +302,12 @@ pub(crate) fn is_hang_up(error: &io::Error) -> bool {
 /// The peer refused us.
 fn alert_received(layer: Layer, alert: AlertDescription, setup: Option<&Setup>) -> Failure {
     use AlertDescription as A;
+    let reason = match alert {
+        A::CloseNotify => "the peer gave up the handshake",
+        _ => "the peer refused the connection",
+    };
     let failure = |remedy: String| {
-        Failure::new(Status::of(layer), "the peer refused the connection", remedy)
+        Failure::new(Status::of(layer), reason, remedy)
             .on(layer)
             .compared("no alert", format!("alert {}", spoken_name(alert)))
     };
@@ -331,7 +336,8 @@ fn alert_received(layer: Layer, alert: AlertDescription, setup: Option<&Setup>) 
                 format!("present a certificate that the peer accepts; ours is {}", own.subject());
             failure(remedy).in_file(own.file.clone())
         }
-        (None, Some(_)) if about_certificate => failure(missing(layer)),
+        // `decode_error` is what GnuTLS says of it in TLS 1.2.
+        (None, Some(_)) if about_certificate || alert == A::DecodeError => failure(missing(layer)),
         (None, None) if alert == A::HandshakeFailure => {
             failure("allow another version, or see which suites and groups the peer wants".into())
         }
@@ -343,6 +349,9 @@ fn alert_received(layer: Layer, alert: AlertDescription, setup: Option<&Setup>) 
             A::UnrecognisedName => format!("call it by its name with {}", option(layer, "name")),
             A::UnknownCA | A::BadCertificate | A::CertificateUnknown => {
                 "the peer does not trust our certificate: see what it checks it against".into()
+            }
+            A::CloseNotify if setup.is_some_and(|setup| serves(&[setup])) => {
+                "the client closed before it was complete: see what it says".into()
             }
             _ => "see the log of the peer".into(),
         }),
@@ -395,15 +404,38 @@ fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
             "somebody altered the data, or the peer broke the protocol".into(),
         )
         .compared("a protected record", format!("one of type {}", u8::from(*got_type))),
-        Tls::DecryptError => failure(
-            "a record that can't be opened",
-            "somebody altered the data, or it is not the peer's".into(),
-        ),
         Tls::PeerMisbehaved(found) => {
             failure("the peer broke the protocol", "see who it is, and its version".into())
                 .compared("TLS as specified", spoken(&format!("{found:?}")))
         }
         other => failure(&other.to_string(), "see the peer's log".into()),
+    }
+}
+
+/// A record that is sealed with another key, or was altered.
+fn unopened(error: &Error, setup: Option<&Setup>) -> Failure {
+    let layer = error.layer();
+    let remedy = "somebody altered the data, or it is not the peer's";
+    let failure = |remedy: &str| {
+        Failure::new(Status::of(layer), "a record that can't be opened", remedy).on(layer)
+    };
+    let refusal = setup.and_then(|setup| {
+        let testimony = setup.witness.testimony();
+        testimony.asked?;
+        let is_first = match layer {
+            Layer::Outer => error.phase() == Phase::InnerHandshake,
+            Layer::Inner => testimony.unjudged,
+        };
+        setup.own.as_ref().filter(|_| is_first)
+    });
+    match refusal {
+        // <https://github.com/Mbed-TLS/mbedtls/issues/10877>
+        Some(own) => failure(&format!(
+            "{remedy}; or the peer refused our certificate, which Mbed TLS seals with the wrong key; ours is {}",
+            own.subject()
+        ))
+        .in_file(own.file.clone()),
+        None => failure(remedy),
     }
 }
 

@@ -20,9 +20,9 @@ mod openssl;
 #[cfg(unix)]
 mod operating;
 mod providers;
+mod refusals;
 #[cfg(unix)]
 mod settings;
-mod silence;
 #[allow(dead_code, reason = "the whole set of helpers")]
 mod support;
 mod traces;

@@ -1,4 +1,4 @@
-//! Servers that refuse our certificate without a word, or whose word is lost on the way.
+//! Refusals of a certificate or a handshake that are silent, lost on the way, or in words that mislead.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -27,8 +27,12 @@ impl Said {
     }
 }
 
-/// In front of a server: carries its first flight, and of what it says behind the client's certificate what `passes`.
-fn between(server: String, passes: impl Fn(&Mutex<Said>) -> bool + Send + 'static) -> String {
+/// In front of a server: carries its first flight, and of what it says behind the client's certificate what `passes`,
+/// which may alter it.
+fn between(
+    server: String,
+    passes: impl Fn(&Mutex<Said>, &mut [u8]) -> bool + Send + 'static,
+) -> String {
     proxy(server, move |client, server| {
         let said = Arc::new(Mutex::new(Said::default()));
         let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -56,13 +60,13 @@ fn carry(
     mut from: TcpStream,
     mut to: &TcpStream,
     said: &Mutex<Said>,
-    passes: impl Fn(&Mutex<Said>) -> bool,
+    passes: impl Fn(&Mutex<Said>, &mut [u8]) -> bool,
 ) {
     let mut piece = [0; 16_384];
     loop {
         let n = from.read(&mut piece).unwrap_or(0);
         let second = said.lock().unwrap().pieces > 1;
-        if n == 0 || (second && !passes(said)) {
+        if n == 0 || (second && !passes(said, &mut piece[..n])) {
             return;
         }
         to.write_all(&piece[..n]).unwrap();
@@ -71,7 +75,7 @@ fn carry(
 
 /// It hangs up.
 fn mute(server: String) -> String {
-    between(server, |_| false)
+    between(server, |_, _| false)
 }
 
 /// The inner layer alone, in front of `forward`, for clients of this authority.
@@ -133,11 +137,70 @@ fn an_inner_peer_that_has_spoken_did_not_refuse_us() {
 #[test]
 fn a_report_does_not_drown_the_verdict_on_our_certificate() {
     let server = stranger("1.3");
-    let careful = between(server.address.clone(), |said| {
+    let careful = between(server.address.clone(), |said, _| {
         thread::sleep(Duration::from_millis(300));
         !said.lock().unwrap().ends_with_alert()
     });
     let host = relay(&careful, &[]);
     connect(&host.address, &[&OUTER_CLIENT, &INNER_CLIENT, &OWN, &["--report"]])
         .ends(5, &["inner TLS: the peer refused", "alert unknown_ca", "(client.crt)"]);
+}
+
+/// As Mbed TLS does, which says so with the key of its handshake.
+#[test]
+fn a_refusal_that_can_not_be_opened() {
+    let garble = |server: &Server| {
+        between(server.address.clone(), |_, alert| {
+            *alert.last_mut().unwrap() ^= 1;
+            true
+        })
+    };
+    let words =
+        ["a record that can't be opened", "or the peer refused our certificate", "(client.crt)"];
+    let server = layered(&["--outer-client-ca", "otherCA.crt"]);
+    connect(&garble(&server), &[&OUTER_CLIENT, &INNER_CLIENT])
+        .ends(4, &[&["outer TLS"][..], &words].concat());
+    for report in [&[][..], &["--report"]] {
+        let server = stranger("1.3");
+        let host = relay(&garble(&server), &[]);
+        connect(&host.address, &[&OUTER_CLIENT, &INNER_CLIENT, &OWN, report])
+            .ends(5, &[&["inner TLS"][..], &words].concat());
+    }
+}
+
+/// GnuTLS calls a certificate that is missing a `decode_error`.
+#[test]
+fn a_refusal_by_another_name() {
+    let server = layered(&["--outer-tls", "1.2"]);
+    let renamed = between(server.address.clone(), |_, alert| {
+        // In TLS 1.2 it is not sealed yet: fatal, certificate_required.
+        assert_eq!(alert, [21, 3, 3, 0, 2, 2, 116]);
+        alert[6] = 50;
+        true
+    });
+    connect(&renamed, &[&OUTER_CLIENT[..3], &INNER_CLIENT]).ends(
+        4,
+        &[
+            "outer TLS",
+            "decode_error",
+            "asked for a certificate on the outer layer",
+            "--outer-cert",
+        ],
+    );
+}
+
+/// What scanners do as soon as they know enough.
+#[test]
+fn a_client_that_gives_up_the_handshake() {
+    let server = layered(&["--once"]);
+    let address = proxy(server.address.clone(), |mut client, mut server| {
+        let mut piece = [0; 16_384];
+        let n = client.read(&mut piece).unwrap();
+        server.write_all(&piece[..n]).unwrap();
+        assert!(server.read(&mut piece).unwrap() > 0);
+        server.write_all(&[21, 3, 3, 0, 2, 1, 0]).unwrap();
+        let _ = server.read_to_end(&mut Vec::new());
+    });
+    connect(&address.to_string(), &[&OUTER_CLIENT, &INNER_CLIENT]).ends(6, &[]);
+    server.wait().ends(4, &["outer TLS: the peer gave up the handshake", "the client closed"]);
 }

@@ -5,15 +5,14 @@ use std::io;
 
 use nested_tls::adapter::tokio::Stream;
 use nested_tls::preamble::HttpConnectError;
-use nested_tls::{Error, ErrorKind, Layer, Phase, Ports, Role, identity};
-use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible};
+use nested_tls::{Error, ErrorKind, Layer, Phase, Ports, Role};
+use rustls::Error as Tls;
 
 use super::config::Setup;
 use super::failure::{Failure, Status};
 use super::files::words;
-use super::options::option;
+use super::refusal::{alert_received, refused, silent_refusal, unopened};
 use super::wire::Wire;
-use super::witness::Asked;
 
 /// Why a connection ended badly.
 #[derive(Debug)]
@@ -230,51 +229,7 @@ fn truncated(error: &Error, found: &str, setups: &[&Setup]) -> Failure {
     failure(remedy.into())
 }
 
-/// A peer that hangs up where it has just asked for our certificate has most likely refused what it got: with the file
-/// of our certificate, if one went out or could not.
-fn silent_refusal(phase: Phase, setups: &[&Setup]) -> Option<(String, Option<String>)> {
-    let asked: Vec<_> = setups
-        .iter()
-        .filter_map(|setup| Some((*setup, setup.witness.testimony().asked?)))
-        .collect();
-    if let Some((setup, asked)) = asked.iter().find(|(_, asked)| !asked.answered) {
-        return Some(match &setup.own {
-            Some(own) => (unusable(asked), Some(own.file.clone())),
-            None => (missing(setup.layer), None),
-        });
-    }
-    let (setup, _) = asked.last()?;
-    let own = setup.own.as_ref()?;
-    let remedy = format!(
-        "the peer may have refused our {} certificate without a word; ours is {}",
-        setup.layer,
-        own.subject()
-    );
-    (matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake)
-        || setup.witness.testimony().unjudged)
-        .then(|| (remedy, Some(own.file.clone())))
-}
-
-/// The peer asked for a certificate, and our key can't prove one.
-fn unusable(asked: &Asked) -> String {
-    let schemes: Vec<String> = asked.schemes.iter().map(|scheme| format!("{scheme:?}")).collect();
-    format!(
-        "our key can make none of the signatures that the peer accepts ({}), so no certificate went out: use another \
-         kind of key",
-        schemes.join(", ")
-    )
-}
-
-/// The peer asked for a certificate, and there is none.
-fn missing(layer: Layer) -> String {
-    format!(
-        "the peer asked for a certificate on the {layer} layer, and got none: give {} and {}",
-        option(layer, "cert"),
-        option(layer, "key")
-    )
-}
-
-fn foreign(layer: Layer, serves: bool) -> Failure {
+pub(crate) fn foreign(layer: Layer, serves: bool) -> Failure {
     let remedy = match layer {
         _ if serves => "check that the client means this port, and speaks TLS on both layers",
         Layer::Outer => "check that this port is the one of the outer layer",
@@ -284,7 +239,7 @@ fn foreign(layer: Layer, serves: bool) -> Failure {
 }
 
 /// Whether it is the client that may be at fault.
-fn serves(setups: &[&Setup]) -> bool {
+pub(crate) fn serves(setups: &[&Setup]) -> bool {
     setups.iter().any(|setup| matches!(setup.role, Role::Server { .. }))
 }
 
@@ -299,162 +254,13 @@ pub(crate) fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
-/// The peer refused us.
-fn alert_received(layer: Layer, alert: AlertDescription, setup: Option<&Setup>) -> Failure {
-    use AlertDescription as A;
-    let reason = match alert {
-        A::CloseNotify => "the peer gave up the handshake",
-        _ => "the peer refused the connection",
-    };
-    let failure = |remedy: String| {
-        Failure::new(Status::of(layer), reason, remedy)
-            .on(layer)
-            .compared("no alert", format!("alert {}", spoken_name(alert)))
-    };
-    let own = setup.and_then(|setup| setup.own.as_ref());
-    let asked = setup.and_then(|setup| setup.witness.testimony().asked);
-    let about_certificate = matches!(
-        alert,
-        A::AccessDenied
-            | A::BadCertificate
-            | A::CertificateExpired
-            | A::CertificateRequired
-            | A::CertificateRevoked
-            | A::CertificateUnknown
-            | A::DecryptError
-            | A::HandshakeFailure
-            | A::NoCertificate
-            | A::UnknownCA
-            | A::UnsupportedCertificate
-    );
-    match (own, asked) {
-        (Some(own), Some(asked)) if about_certificate && !asked.answered => {
-            failure(unusable(&asked)).in_file(own.file.clone())
-        }
-        (Some(own), Some(_)) if about_certificate => {
-            let remedy =
-                format!("present a certificate that the peer accepts; ours is {}", own.subject());
-            failure(remedy).in_file(own.file.clone())
-        }
-        // `decode_error` is what GnuTLS says of it in TLS 1.2.
-        (None, Some(_)) if about_certificate || alert == A::DecodeError => failure(missing(layer)),
-        (None, None) if alert == A::HandshakeFailure => {
-            failure("allow another version, or see which suites and groups the peer wants".into())
-        }
-        _ => failure(match alert {
-            A::ProtocolVersion => format!("try another version with {}", option(layer, "tls")),
-            A::NoApplicationProtocol => {
-                format!("offer a protocol that the peer knows with {}", option(layer, "alpn"))
-            }
-            A::UnrecognisedName => format!("call it by its name with {}", option(layer, "name")),
-            A::UnknownCA | A::BadCertificate | A::CertificateUnknown => {
-                "the peer does not trust our certificate: see what it checks it against".into()
-            }
-            A::CloseNotify if setup.is_some_and(|setup| serves(&[setup])) => {
-                "the client closed before it was complete: see what it says".into()
-            }
-            _ => "see the log of the peer".into(),
-        }),
-    }
-}
-
-/// We refused the peer, or could not go on.
-fn refused(layer: Layer, error: &Tls, setup: Option<&Setup>) -> Failure {
-    let status = Status::of(layer);
-    if let Tls::InvalidCertificate(certificate) = error {
-        if let Some(error) = verdict(certificate, setup) {
-            let failure = Failure::identity(status, layer, &error);
-            let unreadable = setup.map(|setup| setup.witness.testimony().unreadable);
-            return unreadable.iter().flatten().fold(failure, Failure::besides);
-        }
-    }
-    let failure = |reason: &str, remedy: String| Failure::new(status, reason, remedy).on(layer);
-    match error {
-        Tls::InvalidCertificate(error) => failure(
-            "certificate refused",
-            "check that this is the right peer, and that its certificate is in order".into(),
-        )
-        .compared("a valid certificate", error.to_string()),
-        Tls::InvalidMessage(error) => foreign(layer, setup.is_some_and(|setup| serves(&[setup])))
-            .compared("a TLS message", spoken(&format!("{error:?}"))),
-        Tls::NoCertificatesPresented => failure(
-            "the client presented no certificate",
-            "the client has to present one that this server accepts".into(),
-        )
-        .compared("a client certificate", "none"),
-        Tls::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon) => {
-            failure("no signature scheme in common", "use another kind of key".into())
-                .compared("one that our key can make", "others")
-        }
-        Tls::PeerIncompatible(found) => failure(
-            "nothing in common with the peer",
-            format!(
-                "allow another version with {}, or see the peer's settings",
-                option(layer, "tls")
-            ),
-        )
-        .compared("a common version, suite and group", spoken(&format!("{found:?}"))),
-        Tls::NoApplicationProtocol => failure(
-            "no application protocol in common",
-            format!("see {} on both sides", option(layer, "alpn")),
-        ),
-        // A record in clear, most of all, where only sealed ones may stand.
-        Tls::InappropriateMessage { got_type, .. } => failure(
-            "a record that has no place there",
-            "somebody altered the data, or the peer broke the protocol".into(),
-        )
-        .compared("a protected record", format!("one of type {}", u8::from(*got_type))),
-        Tls::PeerMisbehaved(found) => {
-            failure("the peer broke the protocol", "see who it is, and its version".into())
-                .compared("TLS as specified", spoken(&format!("{found:?}")))
-        }
-        other => failure(&other.to_string(), "see the peer's log".into()),
-    }
-}
-
-/// A record that is sealed with another key, or was altered.
-fn unopened(error: &Error, setup: Option<&Setup>) -> Failure {
-    let layer = error.layer();
-    let remedy = "somebody altered the data, or it is not the peer's";
-    let failure = |remedy: &str| {
-        Failure::new(Status::of(layer), "a record that can't be opened", remedy).on(layer)
-    };
-    let refusal = setup.and_then(|setup| {
-        let testimony = setup.witness.testimony();
-        testimony.asked?;
-        let is_first = match layer {
-            Layer::Outer => error.phase() == Phase::InnerHandshake,
-            Layer::Inner => testimony.unjudged,
-        };
-        setup.own.as_ref().filter(|_| is_first)
-    });
-    match refusal {
-        // <https://github.com/Mbed-TLS/mbedtls/issues/10877>
-        Some(own) => failure(&format!(
-            "{remedy}; or the peer refused our certificate, which Mbed TLS seals with the wrong key; ours is {}",
-            own.subject()
-        ))
-        .in_file(own.file.clone()),
-        None => failure(remedy),
-    }
-}
-
-/// The rule's own words for a refusal: rustls keeps them unless it has a word of its own.
-pub(crate) fn verdict(error: &CertificateError, setup: Option<&Setup>) -> Option<identity::Error> {
-    let carried = match error {
-        CertificateError::Other(other) => other.0.downcast_ref::<identity::Error>().cloned(),
-        _ => None,
-    };
-    carried.or_else(|| setup?.witness.testimony().judgement?.verdict.err())
-}
-
 /// `handshake_failure`, as the RFC writes it.
 pub(crate) fn spoken_name(camel: impl core::fmt::Debug) -> String {
     spoken(&format!("{camel:?}")).replace(' ', "_")
 }
 
 /// `SeveralWords(..)` as several words.
-fn spoken(camel: &str) -> String {
+pub(crate) fn spoken(camel: &str) -> String {
     let mut text = String::new();
     let mut after_lower = false;
     for c in camel.chars().take_while(char::is_ascii_alphanumeric) {

@@ -26,6 +26,7 @@ mod pki;
 mod probe;
 mod provider;
 mod pump;
+mod refusal;
 mod relay;
 mod report;
 mod scrape;

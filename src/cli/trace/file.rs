@@ -14,9 +14,10 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider as _};
 use rustls::{AlertDescription, Error as Tls, HandshakeType};
 use serde_json::{Value, json};
 
-use crate::diagnosis::{spoken_name, verdict};
+use crate::diagnosis::spoken_name;
 use crate::failure::Failure;
 use crate::files;
+use crate::refusal::verdict;
 use crate::report::{certificate_json, error_json, version};
 
 /// The form of the lines; grows when a reader of this one would misread another.

@@ -84,6 +84,21 @@ fn what_waits_together_leaves_in_one_record_of_each_layer() {
     }
 }
 
+/// However it came, and whatever a vector would grow to.
+#[test]
+fn what_waits_takes_the_room_of_one_record() {
+    for setup in Setup::versions() {
+        let _told = Told::new(setup);
+        let mut pair = setup.connected();
+        assert_eq!(pair.left.ports.buffered(), 0);
+        for (size, sum) in [(9000, 9000), (1000, 10_000), (6000, 16_000)] {
+            assert_eq!(pair.left.write(&vec![1; size]), size);
+            let buffered = pair.left.ports.buffered();
+            assert!((sum..=16_384).contains(&buffered), "{buffered} for {sum}");
+        }
+    }
+}
+
 /// What is received may end the layer or change its keys: what was taken before is sealed before.
 /// As many inner records leave together as fit, whole, in as many slices as are handed to a cipher.
 #[test]

@@ -3,6 +3,7 @@
 use nested_tls::*;
 use rustls::AlertDescription;
 
+use super::faults::rogue::Rogue;
 use crate::support::framings::{Bridge, Prefixed};
 use crate::support::hostile::{self, ALERT, DATA, HANDSHAKE, Hostile};
 use crate::support::pair::Pair;
@@ -106,6 +107,24 @@ fn a_session_alone_keeps_to_its_marks() {
     for (data, taken) in [(16_384, 16_384), (30_000, 30_000), (60_000, 32_768)] {
         let (mut left, _) = session(&Setup { limits, ..Setup::default() });
         assert_eq!(left.write(&vec![1; data]), taken);
+    }
+}
+
+/// The record that goes beyond the mark takes the end of its write along, which fills no record.
+#[test]
+fn the_end_of_a_write_is_taken_with_the_last_record() {
+    let limits = Limits { wire_out: 20_000, ..Limits::default() };
+    let fragment = 16_384 - 5 - 1 - 16;
+    for (data, taken) in [
+        (2 * fragment, 2 * fragment),
+        (2 * fragment + 100, 2 * fragment + 100),
+        (3 * fragment - 1, 3 * fragment - 1),
+        (3 * fragment, 2 * fragment),
+        (3 * fragment + 100, 2 * fragment),
+    ] {
+        let mut pair = Setup { limits, ..Setup::default() }.connected();
+        assert_eq!(pair.left.write(&vec![1; data]), taken);
+        assert_eq!(pair.left.write(b"more"), 0);
     }
 }
 
@@ -329,6 +348,23 @@ fn what_waits_is_counted() {
     let (mut left, mut peer) = session(&Setup::default());
     left.receive(&peer.seal(HANDSHAKE, &hostile::ticket(9000)[..5000]));
     assert!(left.with(|ports| ports.buffered()) >= 5000);
+    // On both layers.
+    let (mut left, mut peer) = Rogue::connected(&Setup { tickets: 0, ..Setup::default() });
+    for (layer, sum) in [(Layer::Inner, 5000), (Layer::Outer, 10_000)] {
+        let begun = &hostile::ticket(9000)[..5000];
+        let bytes = peer.on(layer, |peer| peer.seal(HANDSHAKE, begun));
+        assert_eq!(left.receive(&bytes), bytes.len());
+        assert!(left.with(|ports| ports.buffered()) >= sum);
+    }
+    // And what is for the host until somebody takes it.
+    let left = Setup::default().nested_in(Side::Left, Bridge);
+    let mut pair = Pair::new(left, Setup::default().session(Side::Right));
+    pair.settle();
+    pair.right.write(&[&5000u32.to_be_bytes()[..], &[9; 5000]].concat());
+    pair.settle();
+    assert!(pair.left.with(|ports| ports.buffered()) >= 5000);
+    assert!(pair.left.with(Nested::poll_message).is_some());
+    assert_eq!(pair.left.with(|ports| ports.buffered()), 0);
 }
 
 /// Reads that fill what they are offered are offered more, up to the limit; smaller ones less. A

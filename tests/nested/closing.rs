@@ -98,6 +98,27 @@ fn inner_close_without_outer_close_is_an_event() {
     });
 }
 
+/// Nobody knows yet what is behind plaintext that is not read, so it is no end, whatever has closed.
+#[test]
+fn a_cut_behind_what_is_not_read_is_told_behind_it() {
+    let limits = Limits { plaintext: 100, ..Limits::default() };
+    versions(|setup| {
+        let mut pair = Setup { limits, ..setup }.connected();
+        pair.left.close();
+        let mut bytes = Vec::new();
+        for _ in 0..3 {
+            pair.right.write(&[1; 90]);
+            bytes.extend(pair.right.transmit_all());
+        }
+        assert_eq!(pair.left.receive(&bytes), bytes.len());
+        pair.left.eof();
+        assert_eq!(pair.left.error(), None);
+        assert_eq!(pair.left.ports.phase(), Phase::Closing);
+        assert_eq!(pair.left.read_all(), [1; 270]);
+        truncated(&pair.left, INNER);
+    });
+}
+
 /// The transport ends behind any byte of a conversation: nothing but the whole of it is an end.
 #[test]
 fn the_transport_may_end_at_any_byte() {

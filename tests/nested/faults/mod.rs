@@ -17,7 +17,7 @@ mod hello;
 mod impostors;
 mod liar;
 mod road;
-mod rogue;
+pub(crate) mod rogue;
 
 use std::collections::BTreeSet;
 

@@ -27,7 +27,7 @@ use crate::support::schedule::{Bytes, Coalesced, Random, Schedule, Told, Whole};
 use crate::support::setup::{End, Setup, Side};
 
 /// An outer client that sends early data where it can.
-fn asking(config: ClientConfig, rule: Arc<dyn ServerCertVerifier>) -> Role {
+pub(crate) fn asking(config: ClientConfig, rule: Arc<dyn ServerCertVerifier>) -> Role {
     let prepared = Prepared::from(config).with_resumption(ClientSessions::new(rule, memory()));
     Role::client(prepared.with_early_data(), pki::outer().name())
 }
@@ -37,11 +37,11 @@ fn answering(config: ServerConfig, rule: Arc<dyn ClientCertVerifier>) -> Role {
     Role::server(Prepared::from(config).with_early_data().with_resumption(rule))
 }
 
-fn client() -> Role {
+pub(crate) fn client() -> Role {
     asking(pki::outer().client(Version::Tls13), pki::outer().server_rule())
 }
 
-fn server(config: ServerConfig) -> Role {
+pub(crate) fn server(config: ServerConfig) -> Role {
     answering(config, pki::outer().client_rule())
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn outer() -> Ends {
 }
 
 /// A first connection, after which the client has sessions.
-fn warm(outer: &Ends, inner: &Ends) {
+pub(crate) fn warm(outer: &Ends, inner: &Ends) {
     let mut pair = machines(outer, inner, 100);
     pair.settle();
     pair.assert_established();
@@ -59,7 +59,7 @@ fn warm(outer: &Ends, inner: &Ends) {
 }
 
 /// Whether early data was taken, as each side has it.
-fn early(pair: &Machines) -> [bool; 2] {
+pub(crate) fn early(pair: &Machines) -> [bool; 2] {
     [&pair.left, &pair.right].map(|side| {
         assert!(!side.ports.layer(Layer::Inner).unwrap().early_data);
         side.ports.layer(Layer::Outer).unwrap().early_data
@@ -472,7 +472,7 @@ fn data(payload: &[u8]) -> Vec<u8> {
 }
 
 /// The records of `bytes`, whole.
-fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     while let [_, _, _, high, low, ..] = bytes {
         let (record, rest) = bytes.split_at(5 + usize::from(u16::from_be_bytes([*high, *low])));

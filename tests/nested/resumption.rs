@@ -295,7 +295,7 @@ fn a_session_goes_on_under_its_own_rule_only() {
 pub(crate) struct Clock(Arc<AtomicU64>);
 
 /// Just before the test certificates expire: 2039-12-31 23:59.
-const LAST_MINUTE: u64 = 2_208_988_740;
+pub(crate) const LAST_MINUTE: u64 = 2_208_988_740;
 
 impl Clock {
     pub(crate) fn at(seconds: u64) -> Self {

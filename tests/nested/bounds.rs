@@ -363,7 +363,9 @@ fn what_waits_is_counted() {
     pair.right.write(&[&5000u32.to_be_bytes()[..], &[9; 5000]].concat());
     pair.settle();
     assert!(pair.left.with(|ports| ports.buffered()) >= 5000);
+    assert!(pair.left.ports.readiness().message);
     assert!(pair.left.with(Nested::poll_message).is_some());
+    assert!(!pair.left.ports.readiness().message);
     assert_eq!(pair.left.with(|ports| ports.buffered()), 0);
 }
 

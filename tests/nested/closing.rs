@@ -326,6 +326,8 @@ fn data_behind_the_peer_s_close_is_nobody_s() {
         pair.left.close();
         assert_eq!(pair.left.error(), None);
         assert_eq!(pair.left.ports.phase(), Phase::Closed);
+        pair.left.transmit_all();
+        assert_eq!(pair.left.ports.buffered(), 0, "nor is it kept");
     });
 }
 

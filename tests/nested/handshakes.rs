@@ -285,3 +285,37 @@ fn the_same_seed_gives_the_same_bytes() {
     assert_ne!(run(3), run(4));
     assert!(matches!(setup.outer_end(Side::Left), End::Client(..)));
 }
+
+/// At the limit, not behind it: what is refused later on the outer layer would stop the inner one.
+#[test]
+fn an_unfinished_message_ends_at_its_limit() {
+    let limits = Limits { handshake: 20_000, ..Limits::default() };
+    let setup = Setup { limits, ..Setup::default() };
+    // A ServerHello that announces 60,000 bytes, in records of 1,000.
+    let record = |message: &[u8]| {
+        let mut record = vec![22, 3, 3, 0x03, 0xe3];
+        record.extend_from_slice(message);
+        record.resize(1000, 0);
+        record
+    };
+    let begun = [record(&[2, 0, 0xea, 0x60]), record(&[]).repeat(18)].concat();
+    let refused = |machine: &Machine<Nested>, layer| {
+        let error = machine.error().unwrap();
+        let kind = ErrorKind::Limit { what: "unfinished handshake", limit: 20_000 };
+        assert_eq!((error.layer(), error.kind()), (layer, &kind));
+    };
+    let mut left = setup.nested(Side::Left);
+    assert_eq!(left.receive(&begun), 19_000);
+    assert_eq!(left.error(), None);
+    assert_eq!(left.receive(&record(&[])), 1000);
+    refused(&left, Layer::Outer);
+
+    let mut pair = Pair::new(setup.nested(Side::Left), setup.session(Side::Right));
+    pair.settle();
+    assert_eq!(pair.right.write(&begun), 19_000);
+    pair.settle();
+    assert_eq!(pair.left.error(), None);
+    assert_eq!(pair.right.write(&record(&[])), 1000);
+    pair.settle();
+    refused(&pair.left, Layer::Inner);
+}

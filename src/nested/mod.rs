@@ -120,7 +120,6 @@ impl<F: Framing> Nested<F> {
         parts.inner.clear();
         *parts.carried = carried;
         session.events = session.events.without_inner();
-        session.starved = false;
         // What fails here is told by the session.
         let _ = session.process();
         Ok(session)

@@ -439,6 +439,8 @@ fn a_failed_outer_layer_carries_nothing_of_the_inner() {
         pair.left.write(&[1; 5000]);
         pair.left.receive(&[0x47; 60]);
         assert_eq!(pair.left.error().unwrap().layer(), OUTER);
+        let refused = pair.left.with(|ports| ports.update_keys(INNER, false)).unwrap_err();
+        assert_eq!(refused.kind(), pair.left.error().unwrap().kind());
         assert_eq!(
             pair.left.ports.layer(OUTER).unwrap().records_out,
             before + 1,

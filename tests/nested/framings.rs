@@ -108,6 +108,46 @@ fn nonsense_is_a_typed_error_of_the_host_s_layer() {
     }
 }
 
+/// A length-prefixed framing whose messages are no frames.
+struct Rude(Prefixed);
+
+impl Framing for Rude {
+    fn wrap(&mut self, inner: Vec<u8>, out: &mut Outgoing<'_>) {
+        self.0.wrap(inner, out);
+    }
+    fn unwrap(&mut self, carried: &[u8]) -> Result<Unwrapped, FramingError> {
+        self.0.unwrap(carried)
+    }
+    fn overhead(&self) -> usize {
+        self.0.overhead()
+    }
+    fn marks_end(&self) -> bool {
+        true
+    }
+    fn message(&mut self, message: &[u8], out: &mut Outgoing<'_>) -> Result<(), FramingError> {
+        out.push_slice(message);
+        Ok(())
+    }
+}
+
+/// Who breaks the framing is the host; the inner peer is told that the connection ends.
+#[test]
+fn the_inner_peer_hears_of_nonsense() {
+    for setup in Setup::versions() {
+        let mut pair = Pair::new(
+            setup.nested_in(Side::Left, Prefixed::default()),
+            setup.nested_in(Side::Right, Rude(Prefixed::default())),
+        );
+        pair.settle();
+        pair.right.with(|ports| ports.send_message(&[9, 9, 9])).unwrap();
+        pair.settle();
+        assert_eq!(pair.left.error().unwrap().layer(), Layer::Outer);
+        let told = pair.right.error().unwrap();
+        let alert = Some(rustls::AlertDescription::InternalError);
+        assert_eq!((told.layer(), told.alert_received()), (Layer::Inner, alert));
+    }
+}
+
 #[test]
 fn a_framing_that_lies_is_stopped() {
     struct Liar(Unwrapped);

@@ -22,6 +22,7 @@ mod keys;
 mod logs;
 mod null;
 mod preamble;
+mod prepared;
 mod providers;
 mod record_path;
 mod records;

@@ -192,7 +192,8 @@ fn the_outer_layer_comes_back_and_can_be_nested_in_again() {
 #[test]
 fn what_stands_behind_the_inner_end_is_outer_plaintext() {
     let setup = Setup::default();
-    for size in [1, 7, 40, 10_000] {
+    // With 30, the host's words begin in the inner layer's last record and end in another.
+    for size in [1, 7, 30, 40, 10_000] {
         let mut pair = Pair::new(setup.nested(Side::Left), setup.glued(Side::Right));
         pair.settle();
         pair.left.close_write();
@@ -213,6 +214,7 @@ fn what_stands_behind_the_inner_end_is_outer_plaintext() {
         assert_eq!(pair.left.report().read, b"last words");
         let mut left = pair.left.map(|n| n.into_outer().unwrap());
         assert_eq!(left.read_all(), b"from the host");
+        assert_eq!(left.ports.buffered(), 0);
         assert_eq!(left.write(b"and back"), 8);
     }
 }

@@ -34,13 +34,13 @@ pub(crate) fn memory() -> Arc<dyn ClientSessionStore> {
 }
 
 /// A client that resumes under `rule`.
-fn client(pki: &Pki, config: ClientConfig, rule: Arc<dyn ServerCertVerifier>) -> Role {
+pub(crate) fn client(pki: &Pki, config: ClientConfig, rule: Arc<dyn ServerCertVerifier>) -> Role {
     let sessions = ClientSessions::new(rule, memory());
     Role::client(Prepared::from(config).with_resumption(sessions), pki.name())
 }
 
 /// A server that resumes under `rule`.
-fn server(config: ServerConfig, rule: Arc<dyn ClientCertVerifier>) -> Role {
+pub(crate) fn server(config: ServerConfig, rule: Arc<dyn ClientCertVerifier>) -> Role {
     Role::server(Prepared::from(config).with_resumption(rule))
 }
 
@@ -168,7 +168,7 @@ fn every_chunking_of_resumed_handshakes() {
 }
 
 /// One connection of a layer alone.
-fn alone(client: &Role, server: &Role) -> Pair<Machine<Session>, Machine<Session>> {
+pub(crate) fn alone(client: &Role, server: &Role) -> Pair<Machine<Session>, Machine<Session>> {
     let session = |role: &Role, seed| {
         Machine::new(seed, || Session::new(role.clone(), Limits::default()).unwrap())
     };
@@ -177,7 +177,7 @@ fn alone(client: &Role, server: &Role) -> Pair<Machine<Session>, Machine<Session
     pair
 }
 
-fn outer_resumed(pair: &Pair<Machine<Session>, Machine<Session>>) -> bool {
+pub(crate) fn outer_resumed(pair: &Pair<Machine<Session>, Machine<Session>>) -> bool {
     let both =
         [&pair.left, &pair.right].map(|side| side.ports.layer(Layer::Outer).unwrap().resumed);
     assert_eq!(both[0], both[1]);

@@ -111,6 +111,7 @@ impl Connect {
         let shaken = console.progress("shaking hands", link.handshake(self.timeout)).await;
         let layers = LayerReport::both(&link, &outer, &inner);
         if let Err(broken) = shaken {
+            link.testify(&setups);
             link.finish().await;
             if self.report {
                 tell(console, To::Stdout, "failed", &address, &layers);
@@ -136,7 +137,7 @@ impl Connect {
         let flow = Flow::default();
         let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
         let result = pump(&mut link, input, output, ending, self.timeout, &flow).await;
-        link.testify(&inner);
+        link.testify(&setups);
         link.finish().await;
         match result {
             Ok(()) => Ok(()),

@@ -32,8 +32,8 @@ pub(crate) struct Link<M> {
     pub(crate) stream: Stream<M, Wire>,
     started: Instant,
     pub(crate) times: Times,
-    /// The inner peer's records until its handshake was complete.
-    shaken: u64,
+    /// How many records the outer and the inner peer needed for their handshakes.
+    shaken: (u64, u64),
 }
 
 /// When each layer was established, counted from the begin of the outer handshake.
@@ -58,29 +58,6 @@ impl Link<Both> {
         let session = Session::new(outer.role.clone(), Limits::default())?;
         Ok(Self::new(session.nest(inner.role.clone(), inner.peel.clone())?, tcp))
     }
-
-    /// Whether the inner peer's verdict on the certificate of `inner` may be still to come. In TLS 1.3 a server judges it
-    /// when our handshake is complete; what it says from then on, a ticket or data, it says to a client that it accepts.
-    pub(crate) fn awaits_verdict(&self, inner: &Setup) -> bool {
-        let layer = self.machine().layer(Layer::Inner);
-        // A record that could not be opened has told nothing.
-        let unopened = self.machine().failure().is_some_and(|error| {
-            error.layer() == Layer::Inner
-                && matches!(error.kind(), ErrorKind::Tls(Tls::DecryptError))
-        });
-        let told = self.shaken + u64::from(unopened);
-        inner.witness.testimony().asked.is_some()
-            && layer.is_some_and(|layer| {
-                layer.version == Some(ProtocolVersion::TLSv1_3) && layer.records_in == told
-            })
-    }
-
-    /// Tells the witness of `inner` how it stands with our certificate now that the peer is gone.
-    pub(crate) fn testify(&self, inner: &Setup) {
-        if self.awaits_verdict(inner) {
-            inner.witness.stays_unjudged();
-        }
-    }
 }
 
 impl Link<Session> {
@@ -100,7 +77,7 @@ impl Link<Session> {
 impl<M: Ports> Link<M> {
     fn new(machine: M, tcp: TcpStream) -> Self {
         let stream = Stream::new(machine, Wire::new(tcp, Greeting::default()));
-        Self { stream, started: Instant::now(), times: Times::default(), shaken: 0 }
+        Self { stream, started: Instant::now(), times: Times::default(), shaken: (0, 0) }
     }
 
     pub(crate) fn machine(&self) -> &M {
@@ -120,11 +97,7 @@ impl<M: Ports> Link<M> {
                 _ => Layer::Outer,
             };
             match timeout(limit, poll_fn(|cx| self.poll_handshake(cx))).await {
-                Ok(Ok(true)) => {
-                    let inner = self.machine().layer(Layer::Inner);
-                    self.shaken = inner.map_or(0, |layer| layer.records_in);
-                    return Ok(());
-                }
+                Ok(Ok(true)) => return Ok(()),
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => return Err(Broken::of(&mut self.stream, error)),
                 Err(_) => return Err(Broken::Timeout(layer, limit)),
@@ -137,12 +110,13 @@ impl<M: Ports> Link<M> {
         let result = pin!(self.stream.handshake()).poll(cx);
         let mut advanced = false;
         while let Some(event) = self.stream.machine_mut().poll_event() {
-            let time = match event {
-                Event::Established(Layer::Outer) => &mut self.times.outer,
-                Event::Established(Layer::Inner) => &mut self.times.inner,
-                _ => continue,
+            let Event::Established(layer) = event else { continue };
+            let (time, records) = match layer {
+                Layer::Outer => (&mut self.times.outer, &mut self.shaken.0),
+                Layer::Inner => (&mut self.times.inner, &mut self.shaken.1),
             };
             *time = Some(self.started.elapsed());
+            *records = self.stream.machine().layer(layer).map_or(0, |info| info.records_in);
             advanced = true;
         }
         match result {
@@ -150,6 +124,34 @@ impl<M: Ports> Link<M> {
             Poll::Pending if advanced => Poll::Ready(Ok(false)),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether the peer's verdict on the certificate of `setup` may be still to come. In TLS 1.3 a server judges it when our
+    /// handshake is complete; what it says from then on, a ticket or data, it says to a client that it accepts.
+    pub(crate) fn awaits_verdict(&self, setup: &Setup) -> bool {
+        let shaken = match setup.layer {
+            Layer::Outer => self.shaken.0,
+            Layer::Inner => self.shaken.1,
+        };
+        // A record that could not be opened has told nothing.
+        let unopened = self.machine().failure().is_some_and(|error| {
+            error.layer() == setup.layer
+                && matches!(error.kind(), ErrorKind::Tls(Tls::DecryptError))
+        });
+        setup.witness.testimony().asked.is_some()
+            && self.times.of(setup.layer).is_some()
+            && self.machine().layer(setup.layer).is_some_and(|layer| {
+                layer.version == Some(ProtocolVersion::TLSv1_3)
+                    && layer.records_in == shaken + u64::from(unopened)
+            })
+    }
+
+    /// Tells the witnesses how it stands with our certificates now that the peer is gone.
+    pub(crate) fn testify(&self, setups: &[&Setup]) {
+        setups
+            .iter()
+            .filter(|setup| self.awaits_verdict(setup))
+            .for_each(|setup| setup.witness.stays_unjudged());
     }
 
     /// Hangs up without a word: the peer must not take for an end what is none.

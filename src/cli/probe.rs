@@ -51,7 +51,10 @@ pub(crate) async fn probe(
     let times = link.times;
     let (machine, result) = match shaken {
         Ok(()) => part(link, &setups, limit).await,
-        Err(broken) => (link.finish().await, Err(broken.explain(&setups))),
+        Err(broken) => {
+            link.testify(&setups);
+            (link.finish().await, Err(broken.explain(&setups)))
+        }
     };
     let inner_was_reached = times.outer.is_some();
     let mut layers = vec![LayerReport::new(&machine, outer, times.outer)];
@@ -88,7 +91,7 @@ pub(crate) async fn part(
         Ok(Err(error)) => Some(Broken::of(&mut link.stream, error)),
         Ok(Ok(())) | Err(_) => None,
     };
-    link.testify(inner);
+    link.testify(setups);
     let machine = link.finish().await;
     let Some(broken) = broken else { return (machine, Ok(())) };
     let failure = broken.explain(setups);

@@ -22,16 +22,25 @@ pub(crate) fn silent_refusal(phase: Phase, setups: &[&Setup]) -> Option<(String,
             None => (missing(setup.layer), None),
         });
     }
-    let (setup, _) = asked.last()?;
+    // No ticket of a host proves that it accepts us: nginx judges our certificate behind it.
+    let in_handshake = |layer| match layer {
+        Layer::Outer => matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake),
+        Layer::Inner => phase == Phase::InnerHandshake,
+    };
+    let (setup, _) = asked
+        .iter()
+        .rev()
+        .find(|(setup, _)| in_handshake(setup.layer) || setup.witness.testimony().unjudged)?;
     let own = setup.own.as_ref()?;
-    let remedy = format!(
+    let mut remedy = format!(
         "the peer may have refused our {} certificate without a word; ours is {}",
         setup.layer,
         own.subject()
     );
-    (matches!(phase, Phase::OuterHandshake | Phase::InnerHandshake)
-        || setup.witness.testimony().unjudged)
-        .then(|| (remedy, Some(own.file.clone())))
+    if (setup.layer, phase) == (Layer::Outer, Phase::InnerHandshake) {
+        remedy.push_str("; or what the host forwards to is not up");
+    }
+    Some((remedy, Some(own.file.clone())))
 }
 
 /// The peer asked for a certificate, and our key can't prove one.
@@ -96,9 +105,10 @@ pub(crate) fn alert_received(
         }
         // `decode_error` is what GnuTLS says of it in TLS 1.2.
         (None, Some(_)) if about_certificate || alert == A::DecodeError => failure(missing(layer)),
-        (None, None) if alert == A::HandshakeFailure => {
-            failure("allow another version, or see which suites and groups the peer wants".into())
-        }
+        (_, None) if alert == A::HandshakeFailure => failure(
+            "allow another version, or see which suites, groups and kinds of key the peer has"
+                .into(),
+        ),
         _ => failure(match alert {
             A::ProtocolVersion => format!("try another version with {}", option(layer, "tls")),
             A::NoApplicationProtocol => {
@@ -177,15 +187,8 @@ pub(crate) fn unopened(error: &Error, setup: Option<&Setup>) -> Failure {
     let failure = |remedy: &str| {
         Failure::new(Status::of(layer), "a record that can't be opened", remedy).on(layer)
     };
-    let refusal = setup.and_then(|setup| {
-        let testimony = setup.witness.testimony();
-        testimony.asked?;
-        let is_first = match layer {
-            Layer::Outer => error.phase() == Phase::InnerHandshake,
-            Layer::Inner => testimony.unjudged,
-        };
-        setup.own.as_ref().filter(|_| is_first)
-    });
+    let refusal =
+        setup.and_then(|setup| setup.own.as_ref().filter(|_| setup.witness.testimony().unjudged));
     match refusal {
         // <https://github.com/Mbed-TLS/mbedtls/issues/10877>
         Some(own) => failure(&format!(

@@ -53,6 +53,7 @@ pub(crate) async fn open(
     match opened.await {
         Ok(()) => link.nest(inner),
         Err(broken) => {
+            link.testify(&[outer]);
             link.finish().await;
             Err(broken)
         }

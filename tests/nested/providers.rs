@@ -2,8 +2,8 @@
 //! words, nothing of it is read, and its peer is told of no end.
 
 use nested_tls::*;
-use rustls::AlertDescription;
 use rustls::Error::{self as TlsError, EncryptError, General, PeerSentOversizedRecord};
+use rustls::{AlertDescription, PeerMisbehaved};
 
 use crate::handshakes::{Machines, pair_of};
 use crate::support::limited::{Wrong, with_limit, with_wrong};
@@ -209,5 +209,19 @@ fn a_layer_alone() {
         assert_eq!((error.layer(), error.kind()), (Layer::Outer, &EncryptError.into()));
         pair.hang_up();
         assert_eq!(pair.right.error().unwrap().kind(), &ErrorKind::Truncated);
+    }
+}
+
+/// Keys must not change in the middle of a message; here it is the peer that does wrong.
+#[test]
+fn a_message_begun_behind_the_handshake_s_last() {
+    for case @ (layer, ..) in cases() {
+        let _told = Told::new(case);
+        let pair = with_wrong(Wrong::Behind, || pair(case));
+        let error = pair.right.error().unwrap();
+        let misbehaved = TlsError::from(PeerMisbehaved::KeyEpochWithPendingFragment);
+        assert_eq!((error.layer(), error.kind()), (layer, &misbehaved.into()));
+        assert!(!pair.right.has(Event::Established(layer)));
+        assert_eq!(pair.left.error().unwrap().layer(), layer);
     }
 }

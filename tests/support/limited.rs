@@ -7,11 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use rustls::crypto::CipherSuiteCommon;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
-    MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage, Tls12AeadAlgorithm,
-    Tls13AeadAlgorithm, UnsupportedOperationError,
+    MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
+    Tls12AeadAlgorithm, Tls13AeadAlgorithm, UnsupportedOperationError,
 };
 use rustls::{
-    ConnectionTrafficSecrets, Error, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite,
+    ConnectionTrafficSecrets, ContentType, Error, HandshakeType, SupportedCipherSuite,
+    Tls12CipherSuite, Tls13CipherSuite,
 };
 
 thread_local! {
@@ -33,6 +34,8 @@ pub enum Wrong {
     Length,
     /// It does not seal.
     Seal,
+    /// It begins another message behind those of a handshake.
+    Behind,
 }
 
 impl Wrong {
@@ -142,6 +145,11 @@ impl MessageEncrypter for Encrypter {
         assert!(seq == 0 || self.next > 0, "number {seq} before number 0");
         assert!(seq < self.limit, "number {seq} of {}", self.limit);
         self.next = seq + 1;
+        if Wrong::Behind.is() && msg.typ == ContentType::Handshake {
+            let longer = [msg.payload.to_vec(), vec![HandshakeType::KeyUpdate.into()]].concat();
+            let payload = OutboundChunks::Single(&longer);
+            return self.inner.encrypt(OutboundPlainMessage { payload, ..msg }, seq);
+        }
         self.inner.encrypt(msg, seq)
     }
 

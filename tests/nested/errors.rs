@@ -71,6 +71,22 @@ fn each_kind_has_its_own_words_and_source() {
     }
 }
 
+#[test]
+fn a_configuration_that_rustls_refuses() {
+    let refused = |pki: &pki::Pki| {
+        let mut config = pki.client(pki::Version::Tls13);
+        config.max_fragment_size = Some(1);
+        Role::client(config, pki.name())
+    };
+    let outer = Session::new(refused(pki::outer()), Limits::default()).map(drop).unwrap_err();
+    let session = Setup::default().session(Side::Left).ports;
+    let inner = session.nest(refused(pki::inner()), Direct).map(drop).unwrap_err();
+    for (error, layer) in [(outer, Layer::Outer), (inner, Layer::Inner)] {
+        assert_eq!((error.layer(), error.fault()), (layer, Fault::Local));
+        assert_eq!(error.kind(), &ErrorKind::Tls(rustls::Error::BadMaxFragmentSize));
+    }
+}
+
 /// A framing is shown what stands in the queue, and not what it is.
 #[test]
 fn what_is_shown_of_the_rest() {

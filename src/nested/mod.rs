@@ -353,7 +353,6 @@ impl<F: Framing> Nested<F> {
             }
             // The mark is the host's word. The end of the inner layer is its close_notify.
             Unwrapped::Finish { .. } if !self.inner.peer_closed() => {
-                self.advance_inner()?;
                 return Err(self.fail_inner(ErrorKind::Truncated));
             }
             Unwrapped::Finish { .. } => self.finished = true,

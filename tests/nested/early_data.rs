@@ -304,6 +304,25 @@ fn a_finished_in_several_records_is_no_end_of_early_data() {
     }
 }
 
+/// A first flight in more records than most have.
+#[test]
+fn a_long_hello_may_take_many_records() {
+    let mut config = pki::outer().client(Version::Tls13);
+    config.max_fragment_size = Some(32);
+    let outer = (asking(config, pki::outer().server_rule()), outer().1);
+    let names: Vec<_> = (0..10).map(|i| vec![b'a' + i; 100]).collect();
+    let (mut client, mut server) =
+        (pki::inner().client(Version::Tls13), pki::inner().server(Version::Tls13));
+    client.alpn_protocols.clone_from(&names);
+    server.alpn_protocols = names;
+    let inner = (Role::client(client, pki::inner().name()), Role::server(server));
+    warm(&outer, &inner);
+    let mut pair = machines(&outer, &inner, 1);
+    pair.settle();
+    pair.assert_established();
+    assert_eq!(early(&pair), [true; 2]);
+}
+
 /// Early data goes nowhere but to whom the session began with, while it lasts.
 #[test]
 fn nothing_is_offered_without_a_session() {

@@ -1,5 +1,7 @@
 //! Framings between the layers: messages, end marks, nonsense.
 
+use std::cell::Cell;
+
 use nested_tls::*;
 
 use crate::support::framings::{Bridge, Prefixed};
@@ -406,6 +408,55 @@ impl Framing for Junky {
             self.framing.wrap(self.junk.clone(), out);
         }
         self.framing.finish(out);
+    }
+}
+
+/// The same framing, which puts what is said from some time on into one frame, with junk at its end.
+struct Late {
+    framing: Prefixed,
+    holds: Cell<bool>,
+    held: Vec<u8>,
+}
+
+impl Framing for Late {
+    fn wrap(&mut self, inner: Vec<u8>, out: &mut Outgoing<'_>) {
+        match self.holds.get() {
+            true => self.held.extend(inner),
+            false => self.framing.wrap(inner, out),
+        }
+    }
+    fn unwrap(&mut self, carried: &[u8]) -> Result<Unwrapped, FramingError> {
+        self.framing.unwrap(carried)
+    }
+    fn overhead(&self) -> usize {
+        self.framing.overhead()
+    }
+    fn marks_end(&self) -> bool {
+        true
+    }
+    fn finish(&mut self, out: &mut Outgoing<'_>) {
+        self.held.extend(b"junk");
+        self.framing.wrap(std::mem::take(&mut self.held), out);
+        self.framing.finish(out);
+    }
+}
+
+#[test]
+fn what_shares_a_frame_with_the_inner_end_is_nobody_s() {
+    for setup in Setup::versions() {
+        let late = Late { framing: Prefixed::default(), holds: false.into(), held: Vec::new() };
+        let left = setup.nested_in(Side::Left, Prefixed::default());
+        let mut pair = Pair::new(left, setup.nested_in(Side::Right, late));
+        pair.settle();
+        pair.right.ports.framing().holds.set(true);
+        pair.right.close_write();
+        pair.left.close_write();
+        pair.settle();
+        let left = pair.left.map(|n| n.into_outer().unwrap());
+        let mut pair = Pair::new(left, pair.right.map(|n| n.into_outer().unwrap()));
+        let before = pair.left.report().read.len();
+        pair.send(Side::Right, b"the host's");
+        assert_eq!(pair.left.report().read[before..], *b"the host's");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use nested_tls::*;
 
+use super::faults::rogue::Rogue;
 use crate::support::crypto::Rng;
 use crate::support::hostile::{self, DATA, HANDSHAKE, Hostile};
 use crate::support::limited::{alive, with_limit};
@@ -235,4 +236,40 @@ fn a_key_without_successor_ends_its_layer() {
             assert_eq!(alive(), 0);
         }
     }
+}
+
+/// What was taken before is sealed under the keys before.
+#[test]
+fn inner_keys_change_behind_what_was_taken() {
+    let (mut left, mut peer) = Rogue::connected(&Setup { tickets: 0, ..Setup::default() });
+    assert_eq!(left.write(b"first"), 5);
+    left.update_keys(Layer::Inner, false);
+    let outer = peer.layer(Layer::Outer).open(&left.transmit_all());
+    let inner: Vec<u8> = outer.into_iter().flat_map(|(_, payload)| payload).collect();
+    let expected = [(DATA, b"first".to_vec()), (HANDSHAKE, hostile::KEY_UPDATE.to_vec())];
+    assert_eq!(peer.layer(Layer::Inner).open(&inner), expected);
+}
+
+/// However often an inner peer asks that never reads, no more waits than the mark and one answer.
+#[test]
+fn an_inner_peer_that_asks_and_never_reads_gets_one_answer() {
+    let limits = Limits { wire_out: 1000, ..Limits::default() };
+    let setup = Setup { limits, tickets: 0, ..Setup::default() };
+    let (mut left, mut peer) = Rogue::connected(&setup);
+    assert_eq!(left.write(&[1; 1000]), 1000);
+    for _ in 0..1000 {
+        let asked = peer.on(Layer::Inner, |peer| {
+            let asked = peer.seal(HANDSHAKE, &hostile::KEY_UPDATE_REQUESTED);
+            peer.update_tx();
+            [asked, peer.seal(DATA, b"x")].concat()
+        });
+        left.with(|ports| {
+            ports.wire_in_from(&mut &asked[..]).unwrap();
+            ports.plain_out_into(&mut Vec::new());
+            let mut slices: [&[u8]; 4] = [&[]; 4];
+            ports.wire_out_slices(&mut slices);
+        });
+    }
+    let waiting = left.with(|ports| ports.buffered());
+    assert!(waiting < 10_000, "{waiting} bytes wait");
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use nested_tls::*;
-use rustls::client::Tls12Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{TicketRequest, Tls12Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
@@ -214,4 +214,21 @@ fn a_rule_asks_for_what_it_needs() {
         assert_eq!((has(RAW_KEYS), has(HINTS)), (raw_keys, hinted));
         assert_eq!(pair.left.error().is_some(), raw_keys, "there are no raw keys");
     }
+}
+
+/// As many tickets as the client asks for and the configuration allows.
+#[test]
+fn a_client_may_ask_for_tickets() {
+    let pki = pki::outer();
+    let [fewer, more] = [1, 3].map(|allowed| {
+        let mut asking = pki.client(Version::Tls13);
+        asking.send_ticket_request =
+            Some(TicketRequest { new_session_count: 3, resumption_count: 3 });
+        let mut answering = pki.server(Version::Tls13);
+        answering.max_tls13_tickets = allowed;
+        let pair =
+            alone(&client(pki, asking, pki.server_rule()), &server(answering, pki.client_rule()));
+        pair.right.ports.layer(Layer::Outer).unwrap().bytes_out
+    });
+    assert!(fewer + 2 * 32 < more, "{fewer} and {more} bytes");
 }

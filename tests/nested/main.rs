@@ -7,7 +7,6 @@ mod support;
 mod bounds;
 mod chunking;
 mod closing;
-mod early_answers;
 mod early_data;
 mod errors;
 mod exporters;

@@ -2,8 +2,8 @@
 
 use nested_tls::*;
 
-use super::early_data::{asking, early, outer, records, server, warm};
-use super::resumption::{Clock, LAST_MINUTE, ends, machines};
+use super::{asking, early, outer, records, server, warm};
+use crate::resumption::{Clock, LAST_MINUTE, ends, machines};
 use crate::support::party::Party;
 use crate::support::pki::{self, Version};
 use crate::support::schedule::{Told, Whole};

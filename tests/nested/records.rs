@@ -99,7 +99,6 @@ fn what_waits_takes_the_room_of_one_record() {
     }
 }
 
-/// What is received may end the layer or change its keys: what was taken before is sealed before.
 /// As many inner records leave together as fit, whole, in as many slices as are handed to a cipher.
 #[test]
 fn inner_records_that_wait_together_leave_together() {
@@ -136,7 +135,8 @@ fn inner_records_that_wait_together_leave_together() {
     }
 }
 
-/// Whatever ends or follows the plaintext taken comes behind it.
+/// Whatever ends or follows the plaintext taken comes behind it; what is received, too, may end the
+/// layer or change its keys.
 #[test]
 fn nothing_overtakes_plaintext_that_waits() {
     for setup in Setup::versions() {

@@ -106,6 +106,11 @@ impl Eager {
         self.connection.is_handshaking()
     }
 
+    /// Whether it has closed. What comes then must have no fault: rustls has no alert for one.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Whether the party took early data, if there was any.
     pub fn is_early_data_accepted(&self) -> bool {
         self.connection.is_early_data_accepted()

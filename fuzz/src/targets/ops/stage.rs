@@ -70,6 +70,11 @@ impl Stage {
         matches!(self, Self::Early(early) if early.eager.waits())
     }
 
+    /// Whether it can't hear of a fault any more.
+    pub(super) fn is_deaf(&self) -> bool {
+        matches!(self, Self::Early(early) if early.eager.is_closing())
+    }
+
     /// Wait no longer; whether it did.
     pub(super) fn hurry(&mut self) -> bool {
         match self {

@@ -135,6 +135,16 @@ pub(crate) fn prepare(tcp: &TcpStream) {
     let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
 }
 
+/// Has the system keep at most so many KiB in each direction; 0 leaves it to the system.
+pub(crate) fn bound(tcp: &TcpStream, kib: u32) {
+    let bytes = usize::try_from(kib).unwrap_or(usize::MAX).saturating_mul(1024);
+    if bytes > 0 {
+        let socket = SockRef::from(tcp);
+        let _ = socket.set_recv_buffer_size(bytes);
+        let _ = socket.set_send_buffer_size(bytes);
+    }
+}
+
 /// Reads what still comes, for at most `limit`: unread bytes would reset the connection, and destroy what the peer has not
 /// read yet.
 pub(crate) async fn drain(mut tcp: TcpStream, limit: Duration) {

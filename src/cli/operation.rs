@@ -29,6 +29,13 @@ pub(crate) struct Operation {
     /// Shake hands with at most so many clients at once; more wait likewise
     #[arg(long, value_name = "COUNT", default_value = "512", value_parser = value_parser!(u32).range(1..=1_000_000))]
     max_handshakes: u32,
+    /// Let at most so many KiB wait in each direction of each socket; 0 leaves that to the system
+    ///
+    /// What a peer does not read waits in the system's memory, which is given out in megabytes and shared by all: with a
+    /// hundred clients that do not read, it can be used up, and everybody is slow. Over long distances more is faster: a
+    /// connection carries so much in a round trip.
+    #[arg(long, value_name = "KIB", default_value = "256", value_parser = value_parser!(u32).range(..=1_000_000))]
+    pub(crate) socket_buffer: u32,
     /// Close a connection on which nothing passes in either direction for so long, handshakes done [default: never]
     ///
     /// Clients of an HSM are silent for hours, and one that has vanished is found by TCP keep-alive: set it where clients
@@ -55,6 +62,7 @@ impl Default for Operation {
         Self {
             max_connections: None,
             max_handshakes: 512,
+            socket_buffer: 256,
             idle: None,
             drain: Duration::from_secs(5),
             metrics: None,

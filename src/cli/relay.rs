@@ -108,6 +108,7 @@ impl Command for Relay {
             outer: ServerLayer::load(Layer::Outer, self.outer.0)?,
             forward: self.forward.ok_or_else(missing)?,
             timeout: self.timeout,
+            socket_buffer: self.operation.socket_buffer,
             watch,
             log,
         })
@@ -118,6 +119,7 @@ pub(crate) struct Host {
     outer: ServerLayer,
     forward: Endpoint,
     timeout: Duration,
+    socket_buffer: u32,
     watch: Watch,
     log: Log,
 }
@@ -140,7 +142,9 @@ impl Service for Host {
             self.log.established(number, &peer, &[layer]);
             let pulse = link.pulse();
             let forward = net::connect(&self.forward, self.timeout).await;
-            let (input, output) = forward.map_err(Broken::Unreachable)?.into_split();
+            let forward = forward.map_err(Broken::Unreachable)?;
+            net::bound(&forward, self.socket_buffer);
+            let (input, output) = forward.into_split();
             let input = Watched::new(input, outer.peel.clone());
             let output = Watched::new(output, outer.peel.clone());
             let forwarded = pin!(forward_both(&mut link, input, output, self.timeout, &flow));

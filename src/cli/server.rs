@@ -18,7 +18,7 @@ use super::files::words;
 use super::gate::{Gate, Place};
 use super::log::Log;
 use super::metrics::{Metrics, Open};
-use super::net::{Endpoint, listen, prepare, shown};
+use super::net::{Endpoint, bound, listen, prepare, shown};
 use super::operation::Operation;
 use super::scrape;
 use super::settings;
@@ -142,6 +142,7 @@ pub(crate) async fn run<C: Command>(command: C, json: bool) -> Result<(), Failur
         metrics: Arc::default(),
         stage: Stage(stage),
         idle: operation.idle,
+        socket_buffer: operation.socket_buffer,
         log,
     });
     // All of them are dropped with this future, and the connections with them.
@@ -286,6 +287,7 @@ struct Hall {
     metrics: Arc<Metrics>,
     stage: Stage,
     idle: Option<Duration>,
+    socket_buffer: u32,
     log: Log,
 }
 
@@ -377,6 +379,7 @@ impl Hall {
             }
         };
         prepare(&tcp);
+        bound(&tcp, self.socket_buffer);
         let mut place = self.gate.enter(self.log).await;
         let open = self.metrics.accept();
         let accepted = Accepted {
@@ -478,6 +481,7 @@ mod tests {
             metrics: Arc::default(),
             stage: Stage(stage),
             idle: None,
+            socket_buffer: 256,
             log: Log::new(false, LogFormat::Text),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -102,6 +102,32 @@ fn a_server_bears_the_load() {
     bears_the_load("serve", 1, echo_server);
 }
 
+/// How much a host takes from a client that never reads.
+fn taken_for_nothing(options: &[&str]) -> usize {
+    let server = relay(&parties::endpoint().to_string(), options);
+    runtime().block_on(async {
+        let client = Client::new(&server.address);
+        let mut stream = client.over(client.narrow_tcp().await.unwrap()).await.unwrap();
+        let mut taken = 0;
+        let held_up = Duration::from_secs(1);
+        while let Ok(written) = tokio::time::timeout(held_up, stream.write(&[7; 4096])).await {
+            taken += written.unwrap();
+        }
+        taken
+    })
+}
+
+#[test]
+fn what_nobody_reads_has_a_bound() {
+    let (little, more) = (
+        taken_for_nothing(&["--socket-buffer", "16"]),
+        taken_for_nothing(&["--socket-buffer", "0"]),
+    );
+    println!("{} KiB taken for nothing, {} KiB where the system decides", little >> 10, more >> 10);
+    assert!(little < 2 << 20, "{little} bytes");
+    assert!(little < more, "{little} bytes, {more} where the system decides");
+}
+
 /// A connection takes `each` descriptors.
 fn bears_the_load(name: &str, each: usize, start: impl FnOnce(&[&str]) -> Server) {
     // One at a time: each measures.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -47,14 +47,26 @@ pub(super) type Shown = [usize; MANNERS.len()];
 pub(super) struct Crowd {
     dismiss: oneshot::Sender<()>,
     thread: JoinHandle<()>,
-    shown: Arc<[AtomicUsize; MANNERS.len()]>,
+    shown: Arc<Counts>,
 }
 
+/// What the crowd has done so far.
+#[derive(Default)]
+struct Counts {
+    shown: [AtomicUsize; MANNERS.len()],
+    /// How often those that hardly read have got rid of something.
+    insisted: AtomicUsize,
+}
+
+/// So long a slow reader has been held up when it is held up for good.
+const HELD_UP: Duration = Duration::from_millis(600);
+
 impl Crowd {
-    /// `each` clients of every manner. Gives it back when every manner was shown.
+    /// `each` clients of every manner. Gives it back when every manner was shown, and the slow readers have filled
+    /// whatever is between: until then each takes as much of the processors as an honest client with much to send.
     pub(super) fn gather(client: &Client, each: usize) -> Self {
         let (dismiss, dismissed) = oneshot::channel::<()>();
-        let shown = Arc::new([const { AtomicUsize::new(0) }; MANNERS.len()]);
+        let shown = Arc::new(Counts::default());
         let (client, counts) = (client.clone(), shown.clone());
         let thread = thread::spawn(move || {
             super::runtime().block_on(async {
@@ -68,7 +80,7 @@ impl Crowd {
                             .await;
                         loop {
                             // Whatever comes of it, it comes again.
-                            let _ = behave(MANNERS[place], &client, &counts[place]).await;
+                            let _ = behave(MANNERS[place], &client, &counts).await;
                             tokio::time::sleep(PAUSE).await;
                         }
                     });
@@ -83,11 +95,19 @@ impl Crowd {
             let shown = crowd.shown();
             shown[..2].iter().all(|times| *times >= each) && shown.iter().all(|times| *times > 0)
         });
+        let (mut insisted, mut since) = (0, Instant::now());
+        super::wait_for("the slow readers to be held up", || {
+            let now = crowd.shown.insisted.load(Ordering::Relaxed);
+            if std::mem::replace(&mut insisted, now) != now {
+                since = Instant::now();
+            }
+            since.elapsed() > HELD_UP
+        });
         crowd
     }
 
     fn shown(&self) -> Shown {
-        core::array::from_fn(|place| self.shown[place].load(Ordering::Relaxed))
+        core::array::from_fn(|place| self.shown.shown[place].load(Ordering::Relaxed))
     }
 
     pub(super) fn dismiss(self) -> Shown {
@@ -98,14 +118,18 @@ impl Crowd {
     }
 }
 
-async fn behave(manner: Manner, client: &Client, shown: &AtomicUsize) -> std::io::Result<()> {
-    let count = || shown.fetch_add(1, Ordering::Relaxed);
+async fn behave(manner: Manner, client: &Client, counts: &Counts) -> std::io::Result<()> {
+    let count = || counts.shown[manner as usize].fetch_add(1, Ordering::Relaxed);
     match manner {
         Manner::SlowReader => {
-            let stream = client.connect().await?;
+            let stream = client.over(client.narrow_tcp().await?).await?;
             count();
             let (mut input, mut output) = tokio::io::split(stream);
-            let insist = async { while output.write_all(&[7; 16 * 1024]).await.is_ok() {} };
+            let insist = async {
+                while output.write_all(&[7; 16 * 1024]).await.is_ok() {
+                    counts.insisted.fetch_add(1, Ordering::Relaxed);
+                }
+            };
             let read = async {
                 let mut piece = [0; 512];
                 while input.read(&mut piece).await.is_ok() {

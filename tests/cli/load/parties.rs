@@ -13,7 +13,7 @@ use nested_tls::{Direct, Limits, Nested, Role, Session};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::files;
 
@@ -73,6 +73,15 @@ impl Client {
         Ok(tcp)
     }
 
+    /// A connection of whose answers little waits in the system of the client. Here that is the system of the host,
+    /// which has to find room for what waits on the host's own side alone.
+    pub(super) async fn narrow_tcp(&self) -> io::Result<TcpStream> {
+        let socket = narrow()?;
+        let tcp = socket.connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
+
     /// A stream that has shaken hands on both layers.
     pub(super) async fn connect(&self) -> io::Result<Both> {
         self.over(self.tcp().await?).await
@@ -87,6 +96,15 @@ impl Client {
         let machine = session.nest(self.inner.clone(), Direct).unwrap();
         Ok(Stream::connect(machine, transport).await?)
     }
+}
+
+/// A socket in which hardly anything waits: with those that the system would give it, a hundred clients that don't read
+/// take all the memory that it has for TCP.
+fn narrow() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(128 * 1024)?;
+    socket.set_send_buffer_size(128 * 1024)?;
+    Ok(socket)
 }
 
 /// Sends a single byte at a time.
@@ -137,9 +155,7 @@ impl AsyncWrite for Dribble {
 
 /// Starts what stands behind a host: it terminates the inner layer alone, and echoes. It runs for as long as the tests do.
 pub(super) fn endpoint() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -148,7 +164,10 @@ pub(super) fn endpoint() -> SocketAddr {
     let role = Role::server(config);
     thread::spawn(move || {
         super::runtime().block_on(async {
-            let listener = TcpListener::from_std(listener).unwrap();
+            let socket = narrow().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = socket.listen(1024).unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 tcp.set_nodelay(true).unwrap();
@@ -157,7 +176,7 @@ pub(super) fn endpoint() -> SocketAddr {
             }
         });
     });
-    address
+    told.recv().unwrap()
 }
 
 /// Errors are the clients' affair: most of them are meant to misbehave.

@@ -380,11 +380,15 @@ fn no_message_after_close_or_failure() {
 }
 
 /// A length-prefixed framing whose sender puts junk between its close_notify and the end mark.
+#[derive(Default)]
 struct Junky {
     framing: Prefixed,
     junk: Vec<u8>,
     /// Empty frames before every other one.
     empty_frames: bool,
+    /// What is said from now on comes in one frame with the junk.
+    holds: Cell<bool>,
+    held: Vec<u8>,
 }
 
 impl Framing for Junky {
@@ -392,34 +396,6 @@ impl Framing for Junky {
         if self.empty_frames {
             out.push_slice(&[0, 0, 0]);
         }
-        self.framing.wrap(inner, out);
-    }
-    fn unwrap(&mut self, carried: &[u8]) -> Result<Unwrapped, FramingError> {
-        self.framing.unwrap(carried)
-    }
-    fn overhead(&self) -> usize {
-        self.framing.overhead()
-    }
-    fn marks_end(&self) -> bool {
-        true
-    }
-    fn finish(&mut self, out: &mut Outgoing<'_>) {
-        if !self.junk.is_empty() {
-            self.framing.wrap(self.junk.clone(), out);
-        }
-        self.framing.finish(out);
-    }
-}
-
-/// The same framing, which puts what is said from some time on into one frame, with junk at its end.
-struct Late {
-    framing: Prefixed,
-    holds: Cell<bool>,
-    held: Vec<u8>,
-}
-
-impl Framing for Late {
-    fn wrap(&mut self, inner: Vec<u8>, out: &mut Outgoing<'_>) {
         match self.holds.get() {
             true => self.held.extend(inner),
             false => self.framing.wrap(inner, out),
@@ -435,8 +411,10 @@ impl Framing for Late {
         true
     }
     fn finish(&mut self, out: &mut Outgoing<'_>) {
-        self.held.extend(b"junk");
-        self.framing.wrap(std::mem::take(&mut self.held), out);
+        let last = [&self.held[..], &self.junk].concat();
+        if !last.is_empty() {
+            self.framing.wrap(last, out);
+        }
         self.framing.finish(out);
     }
 }
@@ -444,7 +422,7 @@ impl Framing for Late {
 #[test]
 fn what_shares_a_frame_with_the_inner_end_is_nobody_s() {
     for setup in Setup::versions() {
-        let late = Late { framing: Prefixed::default(), holds: false.into(), held: Vec::new() };
+        let late = Junky { junk: b"junk".to_vec(), ..Junky::default() };
         let left = setup.nested_in(Side::Left, Prefixed::default());
         let mut pair = Pair::new(left, setup.nested_in(Side::Right, late));
         pair.settle();
@@ -484,11 +462,8 @@ fn what_comes_before_the_end_mark_is_nobody_s() {
                 let schedule = ways.into_iter().nth((i + j + usize::from(early)) % 3).unwrap();
                 let junk = &junk[..junk.len().min(schedule.most())];
                 let _told = Told::new((setup, junk.len(), early));
-                let framing = || Junky {
-                    framing: Prefixed::default(),
-                    junk: junk.to_vec(),
-                    empty_frames: j % 2 == 0,
-                };
+                let framing =
+                    || Junky { junk: junk.to_vec(), empty_frames: j % 2 == 0, ..Junky::default() };
                 let mut pair = Pair::new(
                     setup.nested_in(Side::Left, framing()),
                     setup.nested_in(Side::Right, framing()),

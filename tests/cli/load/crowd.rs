@@ -47,7 +47,7 @@ pub(super) type Shown = [usize; MANNERS.len()];
 pub(super) struct Crowd {
     dismiss: oneshot::Sender<()>,
     thread: JoinHandle<()>,
-    shown: Arc<Counts>,
+    counts: Arc<Counts>,
 }
 
 /// What the crowd has done so far.
@@ -66,13 +66,13 @@ impl Crowd {
     /// whatever is between: until then each takes as much of the processors as an honest client with much to send.
     pub(super) fn gather(client: &Client, each: usize) -> Self {
         let (dismiss, dismissed) = oneshot::channel::<()>();
-        let shown = Arc::new(Counts::default());
-        let (client, counts) = (client.clone(), shown.clone());
+        let counts = Arc::new(Counts::default());
+        let (client, theirs) = (client.clone(), counts.clone());
         let thread = thread::spawn(move || {
             super::runtime().block_on(async {
                 let mut tasks = JoinSet::new();
                 for number in 0..each * MANNERS.len() {
-                    let (client, counts) = (client.clone(), counts.clone());
+                    let (client, counts) = (client.clone(), theirs.clone());
                     tasks.spawn(async move {
                         let place = number % MANNERS.len();
                         // Not all in the same instant.
@@ -89,7 +89,7 @@ impl Crowd {
                 let _ = dismissed.await;
             });
         });
-        let crowd = Self { dismiss, thread, shown };
+        let crowd = Self { dismiss, thread, counts };
         super::wait_for("every manner to be shown", || {
             // Those that stay are all there; the others come and go, and some give up.
             let shown = crowd.shown();
@@ -97,7 +97,7 @@ impl Crowd {
         });
         let (mut insisted, mut since) = (0, Instant::now());
         super::wait_for("the slow readers to be held up", || {
-            let now = crowd.shown.insisted.load(Ordering::Relaxed);
+            let now = crowd.counts.insisted.load(Ordering::Relaxed);
             if std::mem::replace(&mut insisted, now) != now {
                 since = Instant::now();
             }
@@ -107,7 +107,7 @@ impl Crowd {
     }
 
     fn shown(&self) -> Shown {
-        core::array::from_fn(|place| self.shown.shown[place].load(Ordering::Relaxed))
+        core::array::from_fn(|place| self.counts.shown[place].load(Ordering::Relaxed))
     }
 
     pub(super) fn dismiss(self) -> Shown {
